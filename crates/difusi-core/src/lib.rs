@@ -1,0 +1,17 @@
+//! The few words every room of difusi speaks: a batch of images, what it is conditioned on, what a network receives,
+//! the size of an image, the conversion between bytes and `[-1, 1]`, and counter-based random numbers.
+//!
+//! Deliberately absent: tensor ops, files, schedules, networks. Errors live beside the code that raises them.
+
+mod batch;
+mod dataset;
+mod network;
+pub mod noise;
+pub mod pixels;
+mod size;
+
+pub use batch::{Batch, Cond};
+pub use dataset::{Dataset, Example};
+pub use network::{Inputs, Network};
+pub use noise::{Draw, Noise, Stream};
+pub use size::ImageSize;

@@ -1,0 +1,38 @@
+//! The seam between networks and mathematics: what a denoising network receives and returns.
+
+use burn::tensor::Tensor;
+
+use crate::{Cond, Noise};
+
+/// Everything a denoising network receives for one evaluation.
+#[derive(Clone, Debug)]
+pub struct Inputs {
+    /// Noisy images `[B, H, W, C]`.
+    pub x: Tensor<4>,
+    /// The time the network receives, one number per image, `[B]`: the 0-based step for discrete processes.
+    pub t: Tensor<1>,
+    /// Previous estimate of `x_0` for self-conditioning networks, `[B, H, W, C]`; `None` stands for zeros.
+    pub x_self_cond: Option<Tensor<4>>,
+    /// What the images are conditioned on.
+    pub cond: Cond,
+    /// Source of dropout masks while training; `None` switches dropout off.
+    pub dropout: Option<Noise>,
+}
+
+impl Inputs {
+    /// Unconditional inference inputs: `x` `[B, H, W, C]`, `t` `[B]`.
+    pub fn new(x: Tensor<4>, t: Tensor<1>) -> Self {
+        Self { x, t, x_self_cond: None, cond: Cond::None, dropout: None }
+    }
+}
+
+/// A denoising network: any function whose output has its input's height and width.
+pub trait Network {
+    /// `[B, H, W, C]` -> `[B, H, W, C']`, where `C' = C`, or `2 C` for networks that also predict the variance.
+    fn forward(&self, inputs: Inputs) -> Tensor<4>;
+
+    /// Whether [`Inputs::x_self_cond`] is read.
+    fn self_condition(&self) -> bool {
+        false
+    }
+}
