@@ -1,1 +1,25 @@
-//! difusi-ops
+//! Tensor ops for channels-last images `[B, H, W, C]`: the seam through which networks and the trainer reach arithmetic.
+//!
+//! Every public op is a safe function on burn's `Tensor` that looks at the device: on the CPU (flex, plain or autodiff)
+//! it runs our kernel with our gradient, anywhere else the same thing composed of burn's ops ([`composed`]).
+//! On the CPU every result, gradients included, has the same bits at any number of threads.
+//!
+//! Like burn's own ops these panic on shapes that do not fit: whatever comes from a user is checked before it gets here.
+//! Deliberately absent: networks, parameters, files, schedules. This is the only room with `unsafe`.
+
+mod adam;
+mod attention;
+pub mod composed;
+mod conv;
+mod layout;
+mod loss;
+mod norm;
+pub mod ordered;
+mod route;
+
+pub use adam::{AdamStep, ParamState, WeightDecay, ema_update};
+pub use attention::{attention, linear_attention};
+pub use conv::{ConvSpec, conv2d, linear};
+pub use layout::{cat_channels, pixel_unshuffle2, upsample_nearest2};
+pub use loss::row_sums;
+pub use norm::{rms_norm, rms_norm_silu};

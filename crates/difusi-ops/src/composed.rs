@@ -1,0 +1,92 @@
+//! Every op composed of burn's own: what runs on devices without our kernels, and what the tests hold the kernels against.
+//!
+//! Same arguments and shapes as the functions of the same name at the crate's root.
+
+use burn::tensor::{
+    Tensor,
+    activation::{silu, softmax},
+    module,
+    ops::ConvOptions,
+};
+
+use crate::ConvSpec;
+
+/// See [`crate::conv2d`].
+pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, spec: ConvSpec) -> Tensor<4> {
+    let options = ConvOptions::new([spec.stride; 2], [spec.padding; 2], [1, 1], 1);
+    module::conv2d(x.permute([0, 3, 1, 2]), weight, bias, options).permute([0, 2, 3, 1])
+}
+
+/// See [`crate::linear`].
+pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<D> {
+    let mut dims = x.dims();
+    let [out, inside] = weight.dims();
+    let rows = dims.iter().product::<usize>() / inside;
+    dims[D - 1] = out;
+    let y = x.reshape([rows, inside]).matmul(weight.transpose());
+    match bias {
+        Some(bias) => y + bias.reshape([1, out]),
+        None => y,
+    }
+    .reshape(dims)
+}
+
+/// See [`crate::rms_norm`].
+pub fn rms_norm<const D: usize>(x: Tensor<D>, gain: Tensor<1>) -> Tensor<D> {
+    let [channels] = gain.dims();
+    let mut last = [1; D];
+    last[D - 1] = channels;
+    let length = x.clone().square().sum_dim(D - 1).sqrt().clamp_min(1e-12); // [.., 1]
+    x / length * (gain * (channels as f64).sqrt()).reshape(last)
+}
+
+/// See [`crate::rms_norm_silu`].
+pub fn rms_norm_silu(x: Tensor<4>, gain: Tensor<1>, scale_shift: Option<(Tensor<2>, Tensor<2>)>) -> Tensor<4> {
+    let [batch, _, _, channels] = x.dims();
+    let y = rms_norm(x, gain);
+    silu(match scale_shift {
+        Some((scale, shift)) => {
+            y * (scale.reshape([batch, 1, 1, channels]) + 1.0) + shift.reshape([batch, 1, 1, channels])
+        }
+        None => y,
+    })
+}
+
+/// See [`crate::attention`].
+pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> Tensor<4> {
+    let [_, _, _, depth] = q.dims();
+    let scores = q.matmul(k.swap_dims(2, 3)) * (depth as f64).powf(-0.5); // [B, H, N, M]
+    softmax(scores, 3).matmul(v)
+}
+
+/// See [`crate::linear_attention`].
+pub fn linear_attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> Tensor<4> {
+    let [_, _, _, depth] = q.dims();
+    let q = softmax(q, 3) * (depth as f64).powf(-0.5);
+    let context = softmax(k, 2).swap_dims(2, 3).matmul(v); // [B, H, D, D]
+    q.matmul(context)
+}
+
+/// See [`crate::upsample_nearest2`].
+pub fn upsample_nearest2(x: Tensor<4>) -> Tensor<4> {
+    let [batch, height, width, channels] = x.dims();
+    x.reshape([batch, height, 1, width, 1, channels]).repeat_dim(2, 2).repeat_dim(4, 2).reshape([
+        batch,
+        2 * height,
+        2 * width,
+        channels,
+    ])
+}
+
+/// See [`crate::pixel_unshuffle2`].
+pub fn pixel_unshuffle2(x: Tensor<4>) -> Tensor<4> {
+    let [batch, height, width, channels] = x.dims();
+    x.reshape([batch, height / 2, 2, width / 2, 2, channels]) // b h p1 w p2 c
+        .permute([0, 1, 3, 5, 2, 4]) // b h w c p1 p2
+        .reshape([batch, height / 2, width / 2, 4 * channels])
+}
+
+/// See [`crate::row_sums`].
+pub fn row_sums(x: Tensor<2>) -> Tensor<1> {
+    x.sum_dim(1).squeeze_dim(1)
+}
