@@ -1,0 +1,302 @@
+//! What a person types: one struct per command. Nothing here does anything.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Diffusion models: train, sample and look inside, in one binary.
+#[derive(Debug, Parser)]
+#[command(name = "difusi", version, max_term_width = 110, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+
+    /// CPU threads to use (default: all). Results do not depend on it.
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: Option<u16>,
+
+    /// Where to compute.
+    #[arg(long, global = true, value_enum, default_value_t = DeviceKind::Cpu)]
+    pub(crate) device: DeviceKind,
+
+    /// Machine-readable results on stdout (progress stays on stderr).
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+/// Devices this build knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DeviceKind {
+    /// The processor.
+    Cpu,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Train a model from a preset or a config file.
+    Train(TrainArgs),
+    /// Draw pictures with a trained model.
+    Sample(SampleArgs),
+    /// Run the network once on given inputs, to hold it against another framework.
+    Predict(PredictArgs),
+    /// Look at, preview or download data.
+    #[command(subcommand)]
+    Data(DataCommand),
+    /// Show what a model file or run folder is: kind, config, tensors, hash.
+    Inspect(InspectArgs),
+    /// Rewrite a model as another kind of file, by the ending of TO (.pt or .safetensors).
+    Convert(ConvertArgs),
+    /// Draw beta, alpha-bar and SNR of every noise schedule.
+    Schedule(ScheduleArgs),
+    /// Draw the forward process on one picture.
+    Noise(NoiseArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TrainArgs {
+    /// A preset (digits, mnist, fashion-mnist, cifar10, folder, mnist-ddpm, folder-128) or a TOML file.
+    #[arg(value_name = "PRESET|CONFIG.toml")]
+    pub(crate) config: String,
+
+    /// Where the data is; `$DIFUSI_DATA` and the cache of `difusi data fetch` are looked at otherwise.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) data: Option<PathBuf>,
+
+    /// Run folder (default: runs/NAME).
+    #[arg(long, short, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+
+    /// Override one key of the config, e.g. `--set train.steps=200`; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) overrides: Vec<String>,
+
+    /// Start from the weights of this model instead of random ones.
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    pub(crate) from: Option<PathBuf>,
+
+    /// Arguments of the network where `--from` is a peer's checkpoint.
+    #[arg(long, value_name = "FILE", requires = "from")]
+    pub(crate) from_config: Option<PathBuf>,
+
+    /// Go on with the run in the run folder, from its newest checkpoint.
+    #[arg(long, conflicts_with = "overwrite")]
+    pub(crate) resume: bool,
+
+    /// Delete the run in the run folder first.
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+
+    /// Print the resolved config, parameters, memory and shapes, and stop.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// Which model, for every command that takes one.
+#[derive(Debug, Args)]
+pub(crate) struct ModelArgs {
+    /// A run folder, a safetensors file, or a peer's checkpoint (.pt).
+    #[arg(value_name = "MODEL")]
+    pub(crate) model: PathBuf,
+
+    /// For a peer's checkpoint: a JSON or TOML file `{ "unet": {...}, "diffusion": {...} }` in the peer's argument names.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Which weights: `ema` (the first EMA), `ema:RATE` or `raw`.
+    #[arg(long, value_name = "WHICH", default_value = "ema")]
+    pub(crate) weights: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SampleArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+
+    /// How many pictures (default: the model's `sample.count`).
+    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) count: Option<u32>,
+
+    /// Solver: ancestral or ddim (default: the model's).
+    #[arg(long)]
+    pub(crate) solver: Option<String>,
+
+    /// Noise added by DDIM: 0 is deterministic, 1 is ancestral.
+    #[arg(long, value_name = "ETA")]
+    pub(crate) eta: Option<f64>,
+
+    /// Number of steps (default: the model's).
+    #[arg(long, value_name = "N")]
+    pub(crate) steps: Option<usize>,
+
+    /// Override one key of the model's [sample] section, e.g. `--set threshold.kind=none`; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) overrides: Vec<String>,
+
+    /// Seed: the same seed draws the same pictures.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+
+    /// Where noise comes from.
+    #[arg(long, value_enum, default_value_t = RngKind::Counter)]
+    pub(crate) rng: RngKind,
+
+    /// Start from the noise in this .npy or .safetensors file: key `x`, [N, C, H, W].
+    #[arg(long, value_name = "FILE", conflicts_with = "interpolate")]
+    pub(crate) init_noise: Option<PathBuf>,
+
+    /// Blend between the noise of two seeds, in `-n` steps (default 8).
+    #[arg(long, value_names = ["SEED_A", "SEED_B"], num_args = 2)]
+    pub(crate) interpolate: Option<Vec<u64>>,
+
+    /// Picture height and width, where they differ from training's.
+    #[arg(long, value_names = ["HEIGHT", "WIDTH"], num_args = 2)]
+    pub(crate) size: Option<Vec<usize>>,
+
+    /// Images in one network evaluation; pictures do not depend on it beyond rounding.
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65536))]
+    pub(crate) batch: u32,
+
+    /// Output: .png (grid), .npz (`arr_0`), or a folder for single PNGs (end it with /).
+    #[arg(short, long, value_name = "FILE", default_value = "samples.png")]
+    pub(crate) output: PathBuf,
+
+    /// Also draw the reverse process as a filmstrip into this PNG.
+    #[arg(long, value_name = "FILE.png")]
+    pub(crate) strip: Option<PathBuf>,
+
+    /// Also draw the reverse process as an animation into this GIF.
+    #[arg(long, value_name = "FILE.gif")]
+    pub(crate) gif: Option<PathBuf>,
+
+    /// Enlarge PNG and GIF pixels by this whole factor.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=32))]
+    pub(crate) scale: u8,
+}
+
+/// Sources of sampling noise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RngKind {
+    /// Counter-based: each picture has numbers of its own.
+    Counter,
+    /// As torch's CPU generator after manual_seed: a peer's seed gives the peer's pictures.
+    Torch,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PredictArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+
+    /// Safetensors with `x` [B, C, H, W] and `t` [B] (and `x_self_cond` where the network takes it).
+    #[arg(long, value_name = "in.safetensors")]
+    pub(crate) input: PathBuf,
+
+    /// Where to write `y` [B, C, H, W].
+    #[arg(short, long, value_name = "out.safetensors")]
+    pub(crate) output: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DataCommand {
+    /// What a data set is: kind, counts, sizes, classes, broken files.
+    Info {
+        /// A folder, an idx or CIFAR file, or `digits`.
+        path: PathBuf,
+    },
+    /// Draw a grid of a data set's pictures.
+    Preview {
+        /// A folder, an idx or CIFAR file, or `digits`.
+        path: PathBuf,
+        /// Where to write the grid.
+        #[arg(short, long, value_name = "FILE.png", default_value = "preview.png")]
+        output: PathBuf,
+        /// How many pictures.
+        #[arg(short = 'n', long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4096))]
+        count: u32,
+        /// Height and width of each picture (default: the data's own, 64x64 for folders).
+        #[arg(long, value_names = ["HEIGHT", "WIDTH"], num_args = 2)]
+        size: Option<Vec<usize>>,
+        /// Which pictures, and the handwriting of `digits`.
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
+        /// Enlarge pixels by this whole factor.
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=32))]
+        scale: u8,
+    },
+    /// Download a data set into the cache (or `--out`): mnist, fashion-mnist or cifar10.
+    Fetch {
+        /// mnist, fashion-mnist or cifar10.
+        name: String,
+        /// Where to put it (default: the cache that `train` looks into).
+        #[arg(short, long, value_name = "DIR")]
+        out: Option<PathBuf>,
+        /// Base address to fetch the same file names from, instead of the official mirrors.
+        #[arg(long, value_name = "URL")]
+        mirror: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    /// A run folder or any file: safetensors, PyTorch, npy, npz, PNG, idx.
+    pub(crate) path: PathBuf,
+
+    /// List every tensor.
+    #[arg(long)]
+    pub(crate) tensors: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConvertArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+
+    /// .pt writes what denoising-diffusion-pytorch opens (and its arguments beside it as .json); .safetensors writes ours.
+    #[arg(value_name = "TO")]
+    pub(crate) to: PathBuf,
+
+    /// Replace TO where it exists.
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ScheduleArgs {
+    /// Number of steps T.
+    #[arg(long, short = 'T', default_value_t = 1000, value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
+    pub(crate) timesteps: u32,
+
+    /// Where to write the picture (.png or .svg).
+    #[arg(short, long, value_name = "FILE", default_value = "schedule.png")]
+    pub(crate) output: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NoiseArgs {
+    /// A PNG, JPEG or WebP.
+    pub(crate) image: PathBuf,
+
+    /// Where to write the strip.
+    #[arg(short, long, value_name = "FILE.png", default_value = "noise.png")]
+    pub(crate) output: PathBuf,
+
+    /// Schedule: a kind (linear, cosine, ...) or a table as in a config, e.g. '{kind="linear", beta_end=0.02}'.
+    #[arg(long, default_value = "linear")]
+    pub(crate) schedule: String,
+
+    /// Number of steps T.
+    #[arg(long, short = 'T', default_value_t = 1000, value_parser = clap::value_parser!(u32).range(2..=100_000))]
+    pub(crate) timesteps: u32,
+
+    /// Pictures in the strip.
+    #[arg(long, short = 'n', default_value_t = 10, value_parser = clap::value_parser!(u32).range(2..=100))]
+    pub(crate) count: u32,
+
+    /// Height and width to crop and resize to (default 128 128).
+    #[arg(long, value_names = ["HEIGHT", "WIDTH"], num_args = 2)]
+    pub(crate) size: Option<Vec<usize>>,
+
+    /// Seed of the noise.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+}

@@ -1,0 +1,27 @@
+//! The built-in configs: the files of configs/, compiled in.
+
+/// (name, what it is for, TOML).
+const PRESETS: &[(&str, &str, &str)] = &[
+    ("digits", "drawn digits, no files needed: minutes on a laptop", include_str!("../../../configs/digits.toml")),
+    ("mnist", "MNIST, 28x28", include_str!("../../../configs/mnist.toml")),
+    ("fashion-mnist", "Fashion-MNIST, 28x28", include_str!("../../../configs/fashion-mnist.toml")),
+    ("cifar10", "CIFAR-10, 32x32", include_str!("../../../configs/cifar10.toml")),
+    ("folder", "any folder of pictures, 32x32", include_str!("../../../configs/folder.toml")),
+    ("mnist-ddpm", "the literal DDPM recipe on MNIST", include_str!("../../../configs/mnist-ddpm.toml")),
+    ("folder-128", "the peers' recipe for a folder at 128x128", include_str!("../../../configs/folder-128.toml")),
+];
+
+/// The names, in the order of the documentation.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    PRESETS.iter().map(|p| p.0)
+}
+
+/// (name, one line about it) of every preset.
+pub fn list() -> impl Iterator<Item = (&'static str, &'static str)> {
+    PRESETS.iter().map(|p| (p.0, p.1))
+}
+
+/// The TOML of a preset.
+pub fn get(name: &str) -> Option<&'static str> {
+    PRESETS.iter().find(|p| p.0 == name).map(|p| p.2)
+}
