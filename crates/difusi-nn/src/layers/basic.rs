@@ -1,0 +1,138 @@
+//! Convolution, linear map, RMS norm, and the parameterless parts that hold a place in a sequence.
+//!
+//! Initial weights follow PyTorch's defaults: uniform within `1 / sqrt(fan in)`, which is what `kaiming_uniform(a = sqrt 5)`
+//! comes to, for weights and biases alike.
+
+use burn::module::{Module, Param};
+use burn::tensor::{Tensor, activation};
+use difusi_ops::ConvSpec;
+
+use super::Init;
+
+/// Square convolution of channels-last images, stride 1, "same" padding.
+#[derive(Module, Debug)]
+pub struct Conv2d {
+    weight: Param<Tensor<4>>,
+    bias: Option<Param<Tensor<1>>>,
+}
+
+impl Conv2d {
+    /// `in_channels` to `out_channels` with an odd `kernel`, with a bias.
+    pub fn new(init: &Init<'_>, [in_channels, out_channels]: [usize; 2], kernel: usize) -> Self {
+        let mut conv = Self::without_bias(init, [in_channels, out_channels], kernel);
+        conv.bias = Some(init.at("bias").uniform([out_channels], bound(in_channels * kernel * kernel)));
+        conv
+    }
+
+    /// As [`Conv2d::new`], without a bias.
+    pub fn without_bias(init: &Init<'_>, [in_channels, out_channels]: [usize; 2], kernel: usize) -> Self {
+        let shape = [out_channels, in_channels, kernel, kernel];
+        Self { weight: init.at("weight").uniform(shape, bound(in_channels * kernel * kernel)), bias: None }
+    }
+
+    /// `[B, H, W, in]` -> `[B, H, W, out]`.
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let weight = self.weight.val(); // [out, in, k, k]
+        let [_, _, kernel, _] = weight.dims();
+
+        difusi_ops::conv2d(x, weight, self.bias.as_ref().map(Param::val), ConvSpec::same(kernel))
+    }
+}
+
+/// `y = x W^T + b`.
+#[derive(Module, Debug)]
+pub struct Linear {
+    weight: Param<Tensor<2>>,
+    bias: Param<Tensor<1>>,
+}
+
+impl Linear {
+    /// `inputs` to `outputs`, with a bias.
+    pub fn new(init: &Init<'_>, [inputs, outputs]: [usize; 2]) -> Self {
+        Self {
+            weight: init.at("weight").uniform([outputs, inputs], bound(inputs)),
+            bias: init.at("bias").uniform([outputs], bound(inputs)),
+        }
+    }
+
+    /// `[B, in]` -> `[B, out]`.
+    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        difusi_ops::linear(x, self.weight.val(), Some(self.bias.val()))
+    }
+}
+
+fn bound(fan_in: usize) -> f64 {
+    (fan_in as f64).powf(-0.5)
+}
+
+/// `g sqrt(C) x / |x|` over the channels of every pixel (Zhang & Sennrich 2019, arXiv:1910.07467, without epsilon in the root).
+#[derive(Module, Debug)]
+pub struct RmsNorm {
+    g: Param<Tensor<4>>,
+}
+
+impl RmsNorm {
+    /// For `channels` channels; the gain starts at one. It is stored `[1, C, 1, 1]`.
+    pub fn new(init: &Init<'_>, channels: usize) -> Self {
+        Self { g: init.at("g").ones([1, channels, 1, 1]) }
+    }
+
+    /// `[B, H, W, C]` -> `[B, H, W, C]`.
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        difusi_ops::rms_norm(x, self.gain())
+    }
+
+    /// `silu(norm(x) (1 + scale) + shift)`; `x` `[B, H, W, C]`, scale and shift `[B, C]`.
+    pub fn forward_silu(&self, x: Tensor<4>, scale_shift: Option<(Tensor<2>, Tensor<2>)>) -> Tensor<4> {
+        difusi_ops::rms_norm_silu(x, self.gain(), scale_shift)
+    }
+
+    fn gain(&self) -> Tensor<1> {
+        let [_, channels, _, _] = self.g.dims();
+        self.g.val().reshape([channels])
+    }
+}
+
+/// `x sigmoid(x)`.
+#[derive(Module, Debug)]
+pub struct Silu;
+
+impl Silu {
+    /// Elementwise.
+    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        activation::silu(x)
+    }
+}
+
+/// `x Phi(x)`, exact (by the error function).
+#[derive(Module, Debug)]
+pub struct Gelu;
+
+impl Gelu {
+    /// Elementwise.
+    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        activation::gelu(x)
+    }
+}
+
+/// Every 2x2 block of pixels becomes one pixel of four times the channels.
+#[derive(Module, Debug)]
+pub struct PixelUnshuffle;
+
+impl PixelUnshuffle {
+    /// `[B, H, W, C]` -> `[B, H/2, W/2, 4 C]`, channels ordered (c, row, column).
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        difusi_ops::pixel_unshuffle2(x)
+    }
+}
+
+/// Every pixel becomes a 2x2 block.
+#[derive(Module, Debug)]
+pub struct Nearest;
+
+impl Nearest {
+    /// `[B, H, W, C]` -> `[B, 2 H, 2 W, C]`.
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        difusi_ops::upsample_nearest2(x)
+    }
+}

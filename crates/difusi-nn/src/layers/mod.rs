@@ -1,0 +1,18 @@
+//! The parts networks are built of. Images are `[B, H, W, C]` throughout; the arithmetic is difusi-ops'.
+//!
+//! A layer is built from an [`Init`], which carries its name. Field names are those of the peer's modules, so that paths through
+//! a network are the names on disk (see [`crate::params`]).
+
+mod attention;
+mod basic;
+mod either;
+mod init;
+mod resnet;
+mod time;
+
+pub use attention::{Attention, AttentionSpec, LinearAttention, MEMORY};
+pub use basic::{Conv2d, Gelu, Linear, Nearest, PixelUnshuffle, RmsNorm, Silu};
+pub use either::Either;
+pub use init::Init;
+pub use resnet::{ResnetBlock, ResnetSpec};
+pub use time::{TimeEmbedding, TimeFrequencies};

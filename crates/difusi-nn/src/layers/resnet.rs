@@ -1,0 +1,96 @@
+//! The residual block: two convolutions, each with RMS norm and SiLU, the first modulated by the time.
+
+use burn::module::Module;
+use burn::tensor::{Tensor, TensorData};
+use difusi_core::{Draw, Noise};
+
+use super::{Conv2d, Init, Linear, RmsNorm, Silu};
+
+/// Widths of a [`ResnetBlock`], and its dropout.
+#[derive(Clone, Copy, Debug)]
+pub struct ResnetSpec {
+    /// Channels it takes.
+    pub inputs: usize,
+    /// Channels it returns.
+    pub outputs: usize,
+    /// Width of the time vector.
+    pub time: usize,
+    /// Probability in `[0, 1)` that a value after the first activation is zeroed in training.
+    pub dropout: f64,
+}
+
+/// Convolution, norm, SiLU.
+#[derive(Module, Debug)]
+struct Block {
+    proj: Conv2d,
+    norm: RmsNorm,
+}
+
+impl Block {
+    fn new(init: &Init<'_>, channels: [usize; 2]) -> Self {
+        Self { proj: Conv2d::new(&init.at("proj"), channels, 3), norm: RmsNorm::new(&init.at("norm"), channels[1]) }
+    }
+
+    fn forward(&self, x: Tensor<4>, scale_shift: Option<(Tensor<2>, Tensor<2>)>) -> Tensor<4> {
+        self.norm.forward_silu(self.proj.forward(x), scale_shift)
+    }
+}
+
+/// `block2(dropout(block1(x, time))) + x`, where `x` goes through a 1x1 convolution if the widths differ.
+#[derive(Module, Debug)]
+pub struct ResnetBlock {
+    mlp: (Silu, Linear),
+    block1: Block,
+    block2: Block,
+    res_conv: Option<Conv2d>,
+    dropout: f64,
+    layer: u64,
+}
+
+impl ResnetBlock {
+    /// Builds the block `init` names.
+    pub fn new(init: &Init<'_>, spec: ResnetSpec) -> Self {
+        let ResnetSpec { inputs, outputs, time, dropout } = spec;
+        Self {
+            mlp: (Silu, Linear::new(&init.at("mlp.1"), [time, outputs * 2])),
+            block1: Block::new(&init.at("block1"), [inputs, outputs]),
+            block2: Block::new(&init.at("block2"), [outputs, outputs]),
+            res_conv: (inputs != outputs).then(|| Conv2d::new(&init.at("res_conv"), [inputs, outputs], 1)),
+            dropout,
+            layer: init.index(),
+        }
+    }
+
+    /// `x` `[B, H, W, in]`, `time` `[B, time]` -> `[B, H, W, out]`. Without `noise` nothing is dropped.
+    pub fn forward(&self, x: Tensor<4>, time: Tensor<2>, noise: Option<Noise>) -> Tensor<4> {
+        let (silu, linear) = &self.mlp;
+        let mut scale_shift = linear.forward(silu.forward(time)).chunk(2, 1); // two of [B, out]
+        let shift = scale_shift.pop();
+        let scale = scale_shift.pop();
+        let h = self.block1.forward(x.clone(), scale.zip(shift));
+        let h = match noise {
+            Some(noise) if self.dropout > 0.0 => h.clone() * self.mask(h, noise),
+            _ => h,
+        };
+        let h = self.block2.forward(h, None);
+        match &self.res_conv {
+            Some(conv) => h + conv.forward(x),
+            None => h + x,
+        }
+    }
+
+    /// Zeros, and `1 / (1 - p)` with probability `1 - p`; it depends on the noise, this layer's name and the image's place in
+    /// the batch, on nothing else.
+    fn mask(&self, like: Tensor<4>, noise: Noise) -> Tensor<4> {
+        let shape = like.dims();
+        let per_image = shape[1] * shape[2] * shape[3];
+        let keep = 1.0 - self.dropout;
+        let (limit, value) = ((keep * 4_294_967_296.0) as u64, (1.0 / keep) as f32);
+        let mut mask = Vec::with_capacity(shape[0] * per_image);
+        for image in 0..shape[0] {
+            let mut stream = noise.stream(Draw::Dropout, self.layer, image as u32);
+            mask.extend((0..per_image).map(|_| if u64::from(stream.next_u32()) < limit { value } else { 0.0 }));
+        }
+        Tensor::from_data(TensorData::new(mask, shape), &like.device())
+    }
+}

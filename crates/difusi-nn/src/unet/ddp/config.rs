@@ -1,0 +1,295 @@
+//! The configuration of the U-Net: what may stand in it, and what follows from it.
+
+use difusi_core::ImageSize;
+use serde::{Deserialize, Serialize};
+
+use crate::error::ConfigIssue;
+use crate::layers::{AttentionSpec, TimeFrequencies};
+
+/// One value for all stages of a network, or one for each, outermost first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "expected one value, or a list of one value for each stage")]
+pub enum PerStage<T> {
+    /// The same everywhere.
+    All(T),
+    /// As many as there are stages.
+    Each(Vec<T>),
+}
+
+impl<T: Copy + PartialEq> PerStage<T> {
+    /// The value of `stage`; `None` past the end of a list.
+    pub fn get(&self, stage: usize) -> Option<T> {
+        match self {
+            Self::All(value) => Some(*value),
+            Self::Each(values) => values.get(stage).copied(),
+        }
+    }
+
+    /// The shortest way to write `values`.
+    pub(crate) fn shortest(values: Vec<T>) -> Self {
+        match values.first() {
+            Some(&first) if values.iter().all(|v| *v == first) => Self::All(first),
+            _ => Self::Each(values),
+        }
+    }
+}
+
+/// The U-Net of denoising-diffusion-pytorch 2.3.4. Keys and defaults are its constructor's, except that `time` stands for
+/// its four arguments on the time embedding, and that `flash_attn`, which changes no result, is absent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnetConfig {
+    /// Width; stage i is `dim * dim_mults[i]` wide. Even, 4 or more, with sinusoidal time.
+    pub dim: usize,
+    /// Width after the first convolution; `dim` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init_dim: Option<usize>,
+    /// Channels of the output; `channels`, or twice that with `learned_variance`, if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub out_dim: Option<usize>,
+    /// One multiple of `dim` per stage; between two stages the image is halved.
+    #[serde(default = "defaults::dim_mults")]
+    pub dim_mults: Vec<usize>,
+    /// Channels of the image.
+    #[serde(default = "defaults::channels")]
+    pub channels: usize,
+    /// Whether the network also receives its previous estimate of x_0.
+    #[serde(default)]
+    pub self_condition: bool,
+    /// Whether the output also holds a variance.
+    #[serde(default)]
+    pub learned_variance: bool,
+    /// How the time is embedded.
+    #[serde(default)]
+    pub time: TimeFrequencies,
+    /// Probability in `[0, 1)` of dropping a value in each residual block, in training.
+    #[serde(default)]
+    pub dropout: f64,
+    /// Width of an attention head.
+    #[serde(default = "defaults::attn_dim_head")]
+    pub attn_dim_head: PerStage<usize>,
+    /// Attention heads.
+    #[serde(default = "defaults::attn_heads")]
+    pub attn_heads: PerStage<usize>,
+    /// Which stages have softmax attention; the others have linear attention. Absent or `false`: only the innermost one (a
+    /// list of `false` turns it off there too). The middle always has softmax attention.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub full_attn: Option<PerStage<bool>>,
+}
+
+mod defaults {
+    use super::PerStage;
+
+    pub(super) fn dim_mults() -> Vec<usize> {
+        vec![1, 2, 4, 8]
+    }
+
+    pub(super) fn channels() -> usize {
+        3
+    }
+
+    pub(super) fn attn_dim_head() -> PerStage<usize> {
+        PerStage::All(32)
+    }
+
+    pub(super) fn attn_heads() -> PerStage<usize> {
+        PerStage::All(4)
+    }
+}
+
+/// One stage of the network, as its configuration describes it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stage {
+    /// Channels on its outer side.
+    pub(super) outer: usize,
+    /// Channels on its inner side.
+    pub(super) inner: usize,
+    /// Whether attention is softmax attention.
+    pub(super) full_attn: bool,
+    /// Heads.
+    pub(super) heads: usize,
+    /// Width of a head.
+    pub(super) dim_head: usize,
+    /// Whether no further stage is inside this one.
+    pub(super) innermost: bool,
+}
+
+impl Stage {
+    pub(super) fn attention(&self, channels: usize) -> AttentionSpec {
+        AttentionSpec { channels, heads: self.heads, dim_head: self.dim_head }
+    }
+}
+
+impl UnetConfig {
+    /// Width `dim`, everything else at its default.
+    pub fn new(dim: usize) -> Self {
+        Self {
+            dim,
+            init_dim: None,
+            out_dim: None,
+            dim_mults: defaults::dim_mults(),
+            channels: defaults::channels(),
+            self_condition: false,
+            learned_variance: false,
+            time: TimeFrequencies::default(),
+            dropout: 0.0,
+            attn_dim_head: defaults::attn_dim_head(),
+            attn_heads: defaults::attn_heads(),
+            full_attn: None,
+        }
+    }
+
+    /// Number of stages.
+    pub fn stages(&self) -> usize {
+        self.dim_mults.len()
+    }
+
+    /// What height and width must be divisible by: `2^(stages - 1)`.
+    pub fn downsample_factor(&self) -> usize {
+        1 << self.stages().saturating_sub(1).min(usize::BITS as usize - 1)
+    }
+
+    /// Channels the first convolution takes.
+    pub fn input_channels(&self) -> usize {
+        self.channels * if self.self_condition { 2 } else { 1 }
+    }
+
+    /// Channels the network returns.
+    pub fn output_channels(&self) -> usize {
+        self.out_dim.unwrap_or(self.channels * if self.learned_variance { 2 } else { 1 })
+    }
+
+    /// Channels after the first convolution.
+    pub(super) fn init_width(&self) -> usize {
+        self.init_dim.unwrap_or(self.dim)
+    }
+
+    /// Width of the time vector.
+    pub(super) fn time_width(&self) -> usize {
+        self.dim * 4
+    }
+
+    /// The stages, outermost first.
+    pub(super) fn stage_list(&self) -> Vec<Stage> {
+        let last = self.stages().saturating_sub(1);
+        let mut outer = self.init_width();
+        let stage = |(index, mult): (usize, &usize)| {
+            let inner = self.dim * mult;
+            Stage {
+                outer: std::mem::replace(&mut outer, inner),
+                inner,
+                full_attn: self.has_full_attn(index),
+                heads: self.attn_heads.get(index).unwrap_or_default(),
+                dim_head: self.attn_dim_head.get(index).unwrap_or_default(),
+                innermost: index == last,
+            }
+        };
+        self.dim_mults.iter().enumerate().map(stage).collect()
+    }
+
+    fn has_full_attn(&self, stage: usize) -> bool {
+        let innermost_only = stage + 1 == self.stages();
+        match &self.full_attn {
+            None | Some(PerStage::All(false)) => innermost_only,
+            Some(PerStage::Each(list)) if list.is_empty() => innermost_only,
+            Some(given) => given.get(stage).unwrap_or_default(),
+        }
+    }
+
+    /// Everything in this configuration that is not accepted; empty if it is usable.
+    pub fn check(&self) -> Vec<ConfigIssue> {
+        let mut issues = self.check_widths();
+        issues.extend(self.check_stages());
+        issues.extend(self.check_time());
+        if !(0.0..1.0).contains(&self.dropout) {
+            issues.push(ConfigIssue::new("dropout", self.dropout, "a probability, 0 or more and below 1"));
+        }
+        issues
+    }
+
+    fn check_widths(&self) -> Vec<ConfigIssue> {
+        let widths = [
+            ("dim", Some(self.dim)),
+            ("init_dim", self.init_dim),
+            ("out_dim", self.out_dim),
+            ("channels", Some(self.channels)),
+        ];
+        let bad = widths.into_iter().filter_map(|(key, width)| Some((key, width.filter(|w| !WIDTHS.contains(w))?)));
+        bad.map(|(key, width)| ConfigIssue::new(key, width, "a whole number from 1 to 65536")).collect()
+    }
+
+    fn check_stages(&self) -> Vec<ConfigIssue> {
+        let mut issues = vec![];
+        let stages = self.stages();
+        if !(1..=MAX_STAGES).contains(&stages) || self.dim_mults.iter().any(|m| !(1..=1024).contains(m)) {
+            let accepted = "a list of 1 to 16 whole numbers, each from 1 to 1024";
+            issues.push(ConfigIssue::new("dim_mults", &self.dim_mults, accepted));
+        }
+        for (key, values) in [("attn_dim_head", &self.attn_dim_head), ("attn_heads", &self.attn_heads)] {
+            let ok = match values {
+                PerStage::All(value) => WIDTHS.contains(value),
+                PerStage::Each(list) => list.len() == stages && list.iter().all(|v| WIDTHS.contains(v)),
+            };
+            if !ok {
+                let accepted =
+                    format!("a whole number, 1 or more, or a list of {stages} of them, as long as `dim_mults`");
+                issues.push(ConfigIssue::new(key, Shown(values), accepted));
+            }
+        }
+        match &self.full_attn {
+            Some(list @ PerStage::Each(values)) if !values.is_empty() && values.len() != stages => {
+                let accepted = format!("true, false, or a list of {stages} of them, as long as `dim_mults`");
+                issues.push(ConfigIssue::new("full_attn", Shown(list), accepted));
+            }
+            _ => {}
+        }
+        issues
+    }
+
+    fn check_time(&self) -> Vec<ConfigIssue> {
+        let mut issues = vec![];
+        match self.time {
+            TimeFrequencies::Sinusoidal { theta } => {
+                if !(theta.is_finite() && theta > 0.0) {
+                    issues.push(ConfigIssue::new("time.theta", theta, "a number above 0"));
+                }
+                if WIDTHS.contains(&self.dim) && (self.dim < 4 || self.dim % 2 == 1) {
+                    issues.push(ConfigIssue::new("dim", self.dim, "an even number, 4 or more, with sinusoidal time"));
+                }
+            }
+            TimeFrequencies::Learned { dim } | TimeFrequencies::RandomFourier { dim } => {
+                if !WIDTHS.contains(&dim) || dim % 2 == 1 {
+                    issues.push(ConfigIssue::new("time.dim", dim, "an even number, 2 or more"));
+                }
+            }
+        }
+        issues
+    }
+
+    /// Whether the network takes images of this size; `key` is what the user calls it.
+    pub fn check_size(&self, key: &str, size: ImageSize) -> Option<ConfigIssue> {
+        let factor = self.downsample_factor();
+        let fits = |side: usize| side > 0 && side.is_multiple_of(factor);
+        let halvings = self.stages().saturating_sub(1);
+        (!(fits(size.height) && fits(size.width))).then(|| {
+            let accepted =
+                format!("a height and a width divisible by {factor} (`dim_mults` halves the image {halvings} times)");
+            ConfigIssue { key: key.to_owned(), value: size.to_string(), accepted }
+        })
+    }
+}
+
+const WIDTHS: std::ops::RangeInclusive<usize> = 1..=65_536;
+const MAX_STAGES: usize = 16;
+
+/// Writes a value per stage as the user does.
+struct Shown<'a, T>(&'a PerStage<T>);
+
+impl<T: std::fmt::Debug> std::fmt::Debug for Shown<'_, T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            PerStage::All(value) => value.fmt(f),
+            PerStage::Each(values) => values.fmt(f),
+        }
+    }
+}

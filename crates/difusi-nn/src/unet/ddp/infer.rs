@@ -1,0 +1,139 @@
+//! A U-Net's configuration, read off the names and shapes of its tensors.
+
+use std::collections::BTreeMap;
+
+use super::{PerStage, UnetConfig};
+use crate::error::NnError;
+use crate::layers::TimeFrequencies;
+use crate::params::{ParamInfo, compare};
+
+/// A configuration read off shapes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Inferred {
+    /// A configuration with exactly these parameters.
+    pub config: UnetConfig,
+    /// What shapes cannot tell, in words; the configuration holds a guess there.
+    pub uncertain: Vec<String>,
+}
+
+/// The configuration of a U-Net whose parameters have these names (without prefix) and shapes. Fails, naming what does not
+/// fit, where no configuration has exactly these.
+pub fn infer(tensors: &[(String, Vec<usize>)]) -> Result<Inferred, NnError> {
+    let shapes = Shapes(tensors.iter().map(|(name, shape)| (name.as_str(), shape.as_slice())).collect());
+    let inferred = shapes.config().ok_or_else(|| NnError::NotFound(NOT_A_UNET.into()))?;
+    let parameters = inferred.config.parameters()?;
+    let issues = compare(&parameters, tensors);
+    if issues.is_empty() { Ok(inferred) } else { Err(NnError::Weights(Box::new(issues))) }
+}
+
+const NOT_A_UNET: &str = "the tensors are not those of a U-Net of denoising-diffusion-pytorch: `init_conv.weight`, \
+                          `time_mlp.3.weight`, `final_conv.weight`, `downs.N.2.mem_kv` and `downs.N.3` are expected, \
+                          with widths that are multiples of a quarter of `time_mlp.3`'s";
+
+struct Shapes<'a>(BTreeMap<&'a str, &'a [usize]>);
+
+impl Shapes<'_> {
+    /// Axis `axis` of tensor `name`.
+    fn axis(&self, name: &str, axis: usize) -> Option<usize> {
+        self.0.get(name)?.get(axis).copied()
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    fn config(&self) -> Option<Inferred> {
+        let dim = self.axis("time_mlp.3.weight", 0)? / 4;
+        let init = self.axis("init_conv.weight", 0)?;
+        let mut uncertain = vec!["dropout".to_owned()];
+        let stages: Vec<_> = (0..).map_while(|i| self.stage(i, dim)).collect();
+        let last = stages.len().checked_sub(1)?;
+        let full: Vec<_> = stages.iter().map(|s| s.full_attn).collect();
+        let innermost_only = full.iter().enumerate().all(|(i, full)| *full == (i == last));
+        let mut config = UnetConfig {
+            init_dim: (init != dim).then_some(init),
+            dim_mults: stages.iter().map(|s| s.mult).collect(),
+            time: self.time(&mut uncertain),
+            attn_heads: PerStage::shortest(stages.iter().map(|s| s.heads).collect()),
+            attn_dim_head: PerStage::shortest(stages.iter().map(|s| s.dim_head).collect()),
+            // `false` for all stages would mean the default
+            full_attn: (!innermost_only).then(|| match full.iter().any(|f| *f) {
+                true => PerStage::shortest(full),
+                false => PerStage::Each(full),
+            }),
+            ..UnetConfig::new(dim)
+        };
+        self.channels(&mut config, &mut uncertain)?;
+        Some(Inferred { config, uncertain })
+    }
+
+    fn stage(&self, index: usize, dim: usize) -> Option<StageShape> {
+        let name = |rest: &str| format!("downs.{index}.{rest}");
+        let full_attn = self.has(&name("2.to_out.weight"));
+        let inner = self.axis(&name("3.1.weight"), 0).or_else(|| self.axis(&name("3.weight"), 0))?;
+        let axis = if full_attn { 3 } else { 2 };
+        Some(StageShape {
+            mult: inner.checked_div(dim).filter(|mult| mult * dim == inner)?,
+            full_attn,
+            heads: self.axis(&name("2.mem_kv"), 1)?,
+            dim_head: self.axis(&name("2.mem_kv"), axis)?,
+        })
+    }
+
+    fn time(&self, uncertain: &mut Vec<String>) -> TimeFrequencies {
+        match self.axis("time_mlp.0.weights", 0) {
+            Some(half) => {
+                uncertain.push("whether the time's frequencies are learned or random".into());
+                TimeFrequencies::Learned { dim: half * 2 }
+            }
+            None => {
+                uncertain.push("the longest wavelength of the time embedding (sinusoidal_pos_emb_theta)".into());
+                TimeFrequencies::default()
+            }
+        }
+    }
+
+    /// Channels of the image, from those of the first and the last convolution.
+    fn channels(&self, config: &mut UnetConfig, uncertain: &mut Vec<String>) -> Option<()> {
+        let (inputs, outputs) = (self.axis("init_conv.weight", 1)?, self.axis("final_conv.weight", 0)?);
+        config.channels = inputs;
+        match (inputs, outputs) {
+            (i, o) if i == 2 * o => (config.channels, config.self_condition) = (o, true),
+            (i, o) if o == 2 * i => config.learned_variance = true,
+            (i, o) if i != o => config.out_dim = Some(o),
+            (i, _) if i % 2 == 0 => {
+                uncertain.push(format!(
+                    "whether {i} channels are an image's, or half as many with self_condition and learned_variance"
+                ));
+            }
+            _ => {}
+        }
+        Some(())
+    }
+}
+
+/// What one stage's tensors say.
+struct StageShape {
+    mult: usize,
+    full_attn: bool,
+    heads: usize,
+    dim_head: usize,
+}
+
+/// Differences between a configuration and tensors, one line each: for the error when `--config` disagrees with a file.
+impl UnetConfig {
+    /// What keeps tensors of these names and shapes from being this configuration's, with the configuration that they are of
+    /// when there is one. `None` if they fit.
+    pub fn disagreement(&self, tensors: &[(String, Vec<usize>)]) -> Result<Option<String>, NnError> {
+        let parameters: Vec<ParamInfo> = self.parameters()?;
+        let issues = compare(&parameters, tensors);
+        if issues.is_empty() {
+            return Ok(None);
+        }
+        let hint = match infer(tensors) {
+            Ok(found) => format!("\nthe tensors are those of {:?}", found.config),
+            Err(_) => String::new(),
+        };
+        Ok(Some(format!("{issues}{hint}")))
+    }
+}

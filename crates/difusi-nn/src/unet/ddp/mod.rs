@@ -1,0 +1,207 @@
+//! The U-Net of the package denoising-diffusion-pytorch, version 2.3.4: DDPM's network (Ho et al. 2020, arXiv:2006.11239)
+//! with RMS norms, linear attention at every stage and softmax attention inside. The same arithmetic under the same parameter
+//! names, so that its checkpoints load here and ours load there.
+//!
+//! Deliberately absent: class and text conditions, other dimensions than two, and `flash_attn`, which changes no result.
+
+mod checkpoint;
+mod config;
+mod describe;
+mod infer;
+pub mod peer;
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use difusi_core::{ImageSize, Inputs, Network, Noise};
+
+pub use checkpoint::{Found, Pick, TensorInfo, find_unets, is_process_buffer, unet_weights};
+pub use config::{PerStage, UnetConfig};
+pub use describe::{Cost, LayerShape};
+pub use infer::{Inferred, infer};
+
+use crate::error::NnError;
+use crate::layers::{
+    Attention, Conv2d, Either, Gelu, Init, Linear, LinearAttention, Nearest, PixelUnshuffle, ResnetBlock, ResnetSpec,
+    TimeEmbedding,
+};
+use config::Stage;
+
+type AnyAttention = Either<LinearAttention, Attention>;
+/// A 1x1 convolution after gathering 2x2 blocks, or a 3x3 one on the innermost stage.
+type Down = Either<(PixelUnshuffle, Conv2d), Conv2d>;
+/// A 3x3 convolution, after doubling the image except on the outermost stage.
+type Up = Either<(Nearest, Conv2d), Conv2d>;
+
+/// The network. Fields and their order are the peer's, so parameters have its names and its order.
+#[derive(Module, Debug)]
+pub struct Unet {
+    init_conv: Conv2d,
+    time_mlp: (TimeEmbedding, Linear, Gelu, Linear),
+    downs: Vec<(ResnetBlock, ResnetBlock, AnyAttention, Down)>,
+    ups: Vec<(ResnetBlock, ResnetBlock, AnyAttention, Up)>,
+    mid_block1: ResnetBlock,
+    mid_attn: Attention,
+    mid_block2: ResnetBlock,
+    final_res_block: ResnetBlock,
+    final_conv: Conv2d,
+    #[module(skip)]
+    config: UnetConfig,
+}
+
+impl UnetConfig {
+    /// A network of this configuration with initial weights from `noise`: the same bits everywhere. Weights are drawn when
+    /// first read. Fails, naming every value, where [`UnetConfig::check`] finds any.
+    pub fn init(&self, noise: Noise, device: &Device) -> Result<Unet, NnError> {
+        let issues = self.check();
+        if !issues.is_empty() {
+            return Err(NnError::Config(issues));
+        }
+        let (root, stages) = (Init::new(noise, device), self.stage_list());
+        let [width, time] = [self.init_width(), self.time_width()];
+        let inner = stages.last().map_or(width, |stage| stage.inner);
+        let mid = stages.last().map(|stage| stage.attention(inner));
+        let mid = mid.ok_or_else(|| NnError::Config(self.check()))?;
+        let block = |name: &str, inputs: usize, outputs: usize| self.block(&root.at(name), inputs, outputs);
+        let linear = |name: &str, inputs: usize| Linear::new(&root.at(name), [inputs, time]);
+        let embedding = TimeEmbedding::new(&root.at("time_mlp.0"), self.time, self.dim);
+        let in_width = self.time.width(self.dim);
+        Ok(Unet {
+            init_conv: Conv2d::new(&root.at("init_conv"), [self.input_channels(), width], 7),
+            time_mlp: (embedding, linear("time_mlp.1", in_width), Gelu, linear("time_mlp.3", time)),
+            downs: stages.iter().enumerate().map(|(i, s)| self.down(&root.at("downs").at(i), s)).collect(),
+            ups: stages.iter().rev().enumerate().map(|(i, s)| self.up(&root.at("ups").at(i), i, s)).collect(),
+            mid_block1: block("mid_block1", inner, inner),
+            mid_attn: Attention::new(&root.at("mid_attn"), mid),
+            mid_block2: block("mid_block2", inner, inner),
+            final_res_block: block("final_res_block", width * 2, width),
+            final_conv: Conv2d::new(&root.at("final_conv"), [width, self.output_channels()], 1),
+            config: self.clone(),
+        })
+    }
+
+    fn block(&self, init: &Init<'_>, inputs: usize, outputs: usize) -> ResnetBlock {
+        ResnetBlock::new(init, ResnetSpec { inputs, outputs, time: self.time_width(), dropout: self.dropout })
+    }
+
+    fn down(&self, init: &Init<'_>, stage: &Stage) -> (ResnetBlock, ResnetBlock, AnyAttention, Down) {
+        let Stage { outer, inner, innermost, .. } = *stage;
+        let down = match innermost {
+            false => Either::Left((PixelUnshuffle, Conv2d::new(&init.at("3.1"), [outer * 4, inner], 1))),
+            true => Either::Right(Conv2d::new(&init.at("3"), [outer, inner], 3)),
+        };
+        let block = |name: &str| self.block(&init.at(name), outer, outer);
+        (block("0"), block("1"), attention(&init.at("2"), stage, outer), down)
+    }
+
+    fn up(&self, init: &Init<'_>, index: usize, stage: &Stage) -> (ResnetBlock, ResnetBlock, AnyAttention, Up) {
+        let Stage { outer, inner, .. } = *stage;
+        let up = match index + 1 < self.stages() {
+            true => Either::Left((Nearest, Conv2d::new(&init.at("3.1"), [inner, outer], 3))),
+            false => Either::Right(Conv2d::new(&init.at("3"), [inner, outer], 3)),
+        };
+        let block = |name: &str| self.block(&init.at(name), inner + outer, inner);
+        (block("0"), block("1"), attention(&init.at("2"), stage, inner), up)
+    }
+}
+
+fn attention(init: &Init<'_>, stage: &Stage, channels: usize) -> AnyAttention {
+    let spec = stage.attention(channels);
+    match stage.full_attn {
+        true => Either::Right(Attention::new(init, spec)),
+        false => Either::Left(LinearAttention::new(init, spec)),
+    }
+}
+
+/// `x` plus what attention adds to it.
+fn attend(layer: &AnyAttention, x: Tensor<4>) -> Tensor<4> {
+    let added = match layer {
+        Either::Left(linear) => linear.forward(x.clone()),
+        Either::Right(full) => full.forward(x.clone()),
+    };
+    added + x
+}
+
+impl Unet {
+    /// What it was built from.
+    pub fn config(&self) -> &UnetConfig {
+        &self.config
+    }
+
+    /// Whether `inputs` fit: channels, divisible height and width, one time per image, an estimate of the image's shape.
+    pub fn check_inputs(&self, inputs: &Inputs) -> Result<(), NnError> {
+        let [batch, height, width, channels] = inputs.x.dims();
+        let config = &self.config;
+        let issue =
+            |input, found: &[usize], expected: String| Err(NnError::Input { input, found: found.to_vec(), expected });
+        let bad_size = config.check_size("size", ImageSize { height, width }).is_some();
+        if bad_size || channels != config.channels || batch == 0 {
+            let [factor, channels] = [config.downsample_factor(), config.channels];
+            let expected =
+                format!("[B, H, W, {channels}], H and W divisible by {factor} (on disk [B, {channels}, H, W])");
+            return issue("x", &inputs.x.dims(), expected);
+        }
+        if inputs.t.dims() != [batch] {
+            return issue("t", &inputs.t.dims(), format!("[{batch}], one time per image"));
+        }
+        match inputs.x_self_cond.as_ref().map(Tensor::dims) {
+            Some(dims) if dims != inputs.x.dims() => {
+                issue("x_self_cond", &dims, format!("{:?}, as `x`", inputs.x.dims()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn with_estimate(&self, x: Tensor<4>, estimate: Option<Tensor<4>>) -> Tensor<4> {
+        if !self.config.self_condition {
+            return x;
+        }
+        let estimate = estimate.unwrap_or_else(|| x.zeros_like());
+        difusi_ops::cat_channels(vec![estimate, x])
+    }
+
+    fn embed(&self, t: Tensor<1>) -> Tensor<2> {
+        let (embedding, first, gelu, second) = &self.time_mlp;
+        second.forward(gelu.forward(first.forward(embedding.forward(t))))
+    }
+}
+
+impl Network for Unet {
+    /// `[B, H, W, channels]` -> `[B, H, W, out]`. Panics on inputs that [`Unet::check_inputs`] refuses.
+    fn forward(&self, inputs: Inputs) -> Tensor<4> {
+        let Inputs { x, t, x_self_cond, dropout, .. } = inputs;
+        let t = self.embed(t); // [B, 4 dim]
+        let resnet = |block: &ResnetBlock, x: Tensor<4>| block.forward(x, t.clone(), dropout);
+        let first = self.init_conv.forward(self.with_estimate(x, x_self_cond));
+
+        let mut x = first.clone();
+        let mut skips = vec![first]; // the last block takes the first convolution's output
+        for (block1, block2, attention, down) in &self.downs {
+            x = resnet(block1, x);
+            skips.push(x.clone());
+            x = attend(attention, resnet(block2, x));
+            skips.push(x.clone());
+            x = match down {
+                Either::Left((unshuffle, conv)) => conv.forward(unshuffle.forward(x)),
+                Either::Right(conv) => conv.forward(x),
+            };
+        }
+        x = resnet(&self.mid_block1, x);
+        x = self.mid_attn.forward(x.clone()) + x;
+        x = resnet(&self.mid_block2, x);
+
+        let mut with_skip = |x: Tensor<4>| difusi_ops::cat_channels(std::iter::once(x).chain(skips.pop()).collect());
+        for (block1, block2, attention, up) in &self.ups {
+            x = resnet(block1, with_skip(x));
+            x = attend(attention, resnet(block2, with_skip(x)));
+            x = match up {
+                Either::Left((nearest, conv)) => conv.forward(nearest.forward(x)),
+                Either::Right(conv) => conv.forward(x),
+            };
+        }
+        self.final_conv.forward(resnet(&self.final_res_block, with_skip(x)))
+    }
+
+    fn self_condition(&self) -> bool {
+        self.config.self_condition
+    }
+}

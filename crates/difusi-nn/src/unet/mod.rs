@@ -1,0 +1,3 @@
+//! U-Nets, one family per folder.
+
+pub mod ddp;
