@@ -1,1 +1,28 @@
-//! difusi-train
+//! Training: everything between a data set and a trained network that is the same for every network and every loss.
+//!
+//! A [`Trainer`] is an iterator of steps. It knows an [`Objective`] (what the loss of a batch is) and nothing of
+//! architectures, diffusion, files a person reads, or terminals: pictures, progress, printing and signals are the caller's.
+//! Two promises shape the code. **Resume is bit-exact**: everything that decides a bit of a weight is a pure function of the
+//! config and of what [`Trainer::save_state`] writes. **The thread count changes nothing**: losses and gradient norms are
+//! summed in a fixed order, and the optimiser touches every element alone.
+//!
+//! Deliberately absent: mixed precision, several devices, optimisers other than Adam's family.
+
+mod config;
+mod ema;
+mod error;
+mod loader;
+mod memory;
+mod objective;
+mod optimizer;
+mod order;
+mod params;
+mod state;
+mod trainer;
+
+pub use config::{ConfigIssue, LearningRateSchedule, MicroBatch, OptimizerConfig, Precision, TrainConfig};
+pub use ema::ema_decay;
+pub use error::{ConfigIssues, TrainError};
+pub use memory::{auto_micro_batch, available_memory};
+pub use objective::{Objective, Phase, StepContext};
+pub use trainer::{StepReport, Trainer, TrainerOptions, Weights};

@@ -1,0 +1,58 @@
+//! The seam between the trainer and what is learned: the loss of a batch.
+
+use std::collections::BTreeMap;
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+use difusi_core::{Batch, Noise};
+
+use crate::TrainError;
+
+/// What a loss is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// A gradient will be taken: dropout and the like are on.
+    Training,
+    /// The number is reported: dropout and the like are off, nothing is learned from it.
+    Validation,
+}
+
+/// Where in the run a batch stands.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepContext {
+    /// All random numbers of this loss. A number for one image is keyed by the image's position (`first_image + i`), so that
+    /// the loss of an image does not depend on how batches are cut.
+    pub noise: Noise,
+    /// Position of the batch's first image among all images that training has seen, from 0.
+    pub first_image: u64,
+    /// Finished steps; the same for all parts of one step's batch.
+    pub step: u64,
+    /// Training or validation.
+    pub phase: Phase,
+}
+
+/// What is trained: diffusion, a classifier, a VAE, a GAN, a flow. The trainer knows nothing else of it.
+pub trait Objective {
+    /// The network, or the networks, whose weights are trained. A weight shared by two places of it is not supported: each
+    /// place would get a weight of its own.
+    type Model: Module;
+
+    /// The loss of every image, `[B]`. The trainer minimises the mean over all images of a step, however they are cut into
+    /// parts: nothing may be averaged over the batch in here.
+    fn loss(&mut self, model: &Self::Model, batch: Batch, context: &StepContext) -> Result<Tensor<1>, TrainError>;
+
+    /// What the objective itself has learned and needs to go on exactly (a history of losses, for one); empty by default.
+    fn state(&self) -> BTreeMap<String, Vec<f32>> {
+        BTreeMap::new()
+    }
+
+    /// Takes back what [`Objective::state`] gave.
+    fn restore(&mut self, state: BTreeMap<String, Vec<f32>>) -> Result<(), TrainError> {
+        match state.keys().next() {
+            None => Ok(()),
+            Some(key) => {
+                Err(TrainError::objective(format!("the checkpoint holds `{key}`; expected no state of the objective")))
+            }
+        }
+    }
+}

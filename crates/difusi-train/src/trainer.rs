@@ -1,0 +1,424 @@
+//! The trainer: an iterator of steps.
+//!
+//! One step: images -> losses -> mean -> gradient, in parts that fit into memory -> norm, clipping -> Adam -> averages.
+//! Weights, gradients, moments and averages are flat host vectors in the module's order, and the module's tensors are made
+//! anew from them after each update; that costs a few copies of the weights, little beside a forward and backward pass.
+//! Deliberately absent: printing, pictures, deciding when to save.
+
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use burn::module::Module;
+use burn::tensor::Device;
+use difusi_core::{Dataset, Draw, Noise};
+
+use crate::ema::Ema;
+use crate::error::ConfigIssues;
+use crate::loader::{HostBatch, Loader, Reading};
+use crate::objective::{Objective, Phase, StepContext};
+use crate::optimizer::{Moments, Update, clip_scale};
+use crate::order::Order;
+use crate::params::{self, Fill, Layout};
+use crate::{MicroBatch, TrainConfig, TrainError, auto_micro_batch, available_memory};
+
+/// Steps in a row without a finite loss and gradient after which training stops.
+const MOST_SKIPPED: u32 = 10;
+
+/// What only the caller knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TrainerOptions {
+    /// Bytes of activations that training one image keeps. Without it `micro_batch = "auto"` is the whole batch.
+    pub activation_bytes_per_image: Option<u64>,
+    /// Bytes that training may take, weights and optimiser included. Without it: three quarters of what is available.
+    pub memory_limit: Option<u64>,
+}
+
+/// What one step did.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepReport {
+    /// Finished steps, this one included: 1 after the first step of a run.
+    pub step: u64,
+    /// Mean loss over the step's images, before the update; not finite where the step was skipped for it.
+    pub loss: f64,
+    /// Learning rate of this step.
+    pub learning_rate: f64,
+    /// L2 norm of the gradient before clipping.
+    pub grad_norm: f64,
+    /// `loss`, or the first parameter whose gradient was not finite, where the step changed nothing for that reason.
+    pub skipped: Option<String>,
+    /// Skipped steps of the run so far.
+    pub skipped_total: u64,
+    /// Images seen since the run began.
+    pub images_seen: u64,
+    /// Passes over the data set; `None` where it is unlimited.
+    pub epoch: Option<f64>,
+    /// Wall-clock seconds of this step.
+    pub seconds: f64,
+}
+
+/// Which weights a model is to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weights {
+    /// Those the optimiser moves.
+    Raw,
+    /// The average of this index in `train.ema`.
+    Ema(usize),
+}
+
+/// Everything that decides the rest of a run, beside the config.
+#[derive(Clone, Debug)]
+pub(crate) struct Progress {
+    pub(crate) step: u64,
+    pub(crate) images_seen: u64,
+    pub(crate) skipped_total: u64,
+    pub(crate) skipped_in_a_row: u32,
+    pub(crate) ema_updates: u64,
+    pub(crate) micro_batch: usize,
+    /// Trainable weights.
+    pub(crate) weights: Vec<f32>,
+    pub(crate) moments: Moments,
+    pub(crate) emas: Vec<Ema>,
+}
+
+/// Trains the model of an objective. `next()` makes steps until `train.steps` are done, or one fails.
+///
+/// On the first use of the data a background thread starts; it stops with the trainer.
+pub struct Trainer<O: Objective> {
+    pub(crate) config: TrainConfig,
+    pub(crate) objective: O,
+    pub(crate) model: O::Model,
+    pub(crate) layout: Layout,
+    pub(crate) device: Device,
+    pub(crate) data: Arc<dyn Dataset>,
+    order: Arc<Order>,
+    loader: Option<Loader>,
+    pub(crate) progress: Progress,
+    /// Gradient of the step, as [`Progress::weights`].
+    grads: Vec<f32>,
+    pub(crate) last_checkpoint: Option<PathBuf>,
+    failed: bool,
+}
+
+/// The mean loss and gradient of a step's images.
+struct Gathered {
+    loss: f64,
+    /// What is not finite.
+    bad: Option<String>,
+    /// Which trainable tensors had a gradient.
+    touched: Vec<bool>,
+}
+
+impl<O: Objective> Trainer<O> {
+    /// A trainer at step 0 of `model` (its weights as they are: fine-tuning is nothing but a model with weights) on `device`.
+    ///
+    /// # Errors
+    /// A config that is not accepted, all of it; a model without trainable weights.
+    pub fn new(
+        config: TrainConfig,
+        objective: O,
+        model: O::Model,
+        data: Arc<dyn Dataset>,
+        device: &Device,
+    ) -> Result<Self, TrainError> {
+        let issues = config.check();
+        if !issues.is_empty() {
+            return Err(TrainError::Config(ConfigIssues(issues)));
+        }
+        let device = training_device(device, config.checkpoint_activations);
+        let (model, layout, weights) = params::to_training(model, &device)?;
+        if weights.is_empty() {
+            return Err(TrainError::NothingToTrain { trainable: 0 });
+        }
+        let micro_batch = match config.micro_batch {
+            MicroBatch::Images(n) => n,
+            MicroBatch::Auto => config.batch_size,
+        };
+        let progress = Progress {
+            step: 0,
+            images_seen: 0,
+            skipped_total: 0,
+            skipped_in_a_row: 0,
+            ema_updates: 0,
+            micro_batch,
+            moments: Moments::new(layout.len),
+            emas: config.ema.iter().map(|&rate| Ema::new(rate, &weights)).collect(),
+            weights,
+        };
+        Ok(Self {
+            order: Arc::new(Order::new(&config, data.count())),
+            grads: vec![0.0; layout.len],
+            loader: None,
+            last_checkpoint: None,
+            failed: false,
+            config,
+            objective,
+            model,
+            layout,
+            device,
+            data,
+            progress,
+        })
+    }
+
+    /// Decides `micro_batch = "auto"` from memory; call it before the first step. A number in the config stands.
+    #[must_use]
+    pub fn with_options(mut self, options: TrainerOptions) -> Self {
+        if let (MicroBatch::Auto, Some(per_image)) = (self.config.micro_batch, options.activation_bytes_per_image) {
+            let limit = options.memory_limit.or_else(|| available_memory().map(|b| b / 4 * 3));
+            // weights twice (host and device), gradients twice, two moments, the averages
+            let fixed = (self.layout.len * 4 * (6 + self.config.ema.len())) as u64;
+            self.progress.micro_batch = limit.map_or(self.config.batch_size, |limit| {
+                auto_micro_batch(self.config.batch_size, per_image, limit.saturating_sub(fixed))
+            });
+            self.loader = None;
+        }
+        self
+    }
+
+    /// One step, also beyond `train.steps`.
+    ///
+    /// # Errors
+    /// After an error of the data set or the objective the trainer stands where it stood before the step, and may be
+    /// asked again. [`TrainError::Diverged`] after ten skipped steps in a row.
+    pub fn step(&mut self) -> Result<StepReport, TrainError> {
+        let started = Instant::now();
+        let learning_rate = self.config.learning_rate_at(self.progress.step);
+        let gathered = self.gather().inspect_err(|_| self.loader = None)?;
+        let (grad_norm, bad) = match gathered.bad {
+            Some(bad) => (f64::NAN, Some(bad)),
+            None => self.norm(),
+        };
+        if bad.is_none() {
+            self.update(learning_rate, grad_norm, &gathered.touched);
+        }
+        let p = &mut self.progress;
+        p.step += 1;
+        p.images_seen += self.config.images_per_step();
+        p.skipped_total += u64::from(bad.is_some());
+        p.skipped_in_a_row = if bad.is_some() { p.skipped_in_a_row + 1 } else { 0 };
+        let diverged = p.skipped_in_a_row >= MOST_SKIPPED;
+        if let (true, Some(tensor)) = (diverged, &bad) {
+            let (step, in_a_row) = (p.step, p.skipped_in_a_row);
+            let checkpoint = self.last_checkpoint.clone();
+            return Err(TrainError::Diverged { tensor: tensor.clone(), step, in_a_row, checkpoint });
+        }
+        Ok(StepReport {
+            step: p.step,
+            loss: gathered.loss,
+            learning_rate,
+            grad_norm,
+            skipped: bad,
+            skipped_total: p.skipped_total,
+            images_seen: p.images_seen,
+            epoch: self.order.epoch_len().map(|n| p.images_seen as f64 / n as f64),
+            seconds: started.elapsed().as_secs_f64(),
+        })
+    }
+
+    /// Losses and gradients of the step's images, part by part.
+    fn gather(&mut self) -> Result<Gathered, TrainError> {
+        let sizes = self.part_sizes();
+        let total = self.config.images_per_step() as f64;
+        let trainable = self.layout.trained().count();
+        let mut all = Gathered { loss: 0.0, bad: None, touched: vec![false; trainable] };
+        self.grads.fill(0.0);
+        for _ in &sizes {
+            let part = self.next_part(&sizes)?;
+            if all.bad.is_some() {
+                continue; // the step is lost, but its images count as seen
+            }
+            let context = StepContext {
+                noise: Noise::new(self.config.seed),
+                first_image: part.first_image,
+                step: self.progress.step,
+                phase: Phase::Training,
+            };
+            let count = part.count;
+            let losses = self.objective.loss(&self.model, part.into_batch(&self.device), &context)?;
+            let values = params::values(losses.clone(), "loss")?;
+            if values.len() != count {
+                return Err(TrainError::LossCount { got: values.len(), expected: count });
+            }
+            all.loss += values.iter().map(|&l| f64::from(l)).sum::<f64>() / total;
+            if values.iter().any(|l| !l.is_finite()) {
+                all.bad = Some("loss".into());
+            } else if losses.is_tracked() {
+                let gradients = (losses.sum() / total).backward();
+                params::add_gradients(&self.model, gradients, &self.layout, &mut self.grads, &mut all.touched)?;
+            } else {
+                return Err(TrainError::NothingToTrain { trainable });
+            }
+        }
+        Ok(all)
+    }
+
+    /// The gradient's norm, and the tensor to blame where it is not finite.
+    fn norm(&self) -> (f64, Option<String>) {
+        let norm = difusi_ops::ordered::grad_norm(self.layout.trained().map(|(_, r)| &self.grads[r]));
+        let bad = if norm.is_finite() { None } else { self.layout.first_bad(&self.grads).map(str::to_owned) };
+        (norm, bad)
+    }
+
+    fn update(&mut self, learning_rate: f64, grad_norm: f64, touched: &[bool]) {
+        let p = &mut self.progress;
+        let ranges: Vec<Range<usize>> =
+            self.layout.trained().zip(touched).filter(|(_, t)| **t).map(|((_, r), _)| r).collect();
+        let grad_scale = clip_scale(grad_norm, self.config.clip);
+        let with = Update { optimizer: self.config.optimizer, learning_rate, grad_scale };
+        p.moments.update(&mut p.weights, &self.grads, &ranges, with);
+        if p.moments.updates % self.config.ema_every == 0 {
+            p.emas.iter_mut().for_each(|e| e.update(&p.weights, p.ema_updates, self.config.ema_warmup));
+            p.ema_updates += 1;
+        }
+        let fill = Fill { layout: &self.layout, device: &self.device, values: &p.weights, rest: None };
+        self.model = fill.apply(self.model.clone());
+    }
+
+    /// Sizes of the parts that the images of one step are cut into.
+    fn part_sizes(&self) -> Vec<usize> {
+        let (batch, micro) = (self.config.batch_size, self.progress.micro_batch);
+        let one = (0..batch).step_by(micro).map(|i| micro.min(batch - i));
+        std::iter::repeat_n(one, self.config.accumulation).flatten().collect()
+    }
+
+    fn next_part(&mut self, sizes: &[usize]) -> Result<HostBatch, TrainError> {
+        if self.loader.is_none() {
+            let reading = Reading {
+                data: self.data.clone(),
+                order: self.order.clone(),
+                noise: Noise::new(self.config.seed),
+                sizes: sizes.to_vec(),
+            };
+            self.loader = Some(Loader::start(reading, self.progress.images_seen)?);
+        }
+        self.loader.as_ref().map_or(Err(TrainError::Reader), Loader::next)
+    }
+
+    /// Mean loss over the held-out images, `None` where none are held out. The same images, times and noise each time.
+    ///
+    /// # Errors
+    /// Those of the data set and the objective; an index that `train.ema` does not have.
+    pub fn validation_loss(&mut self, weights: Weights) -> Result<Option<f64>, TrainError> {
+        let order = self.order.clone();
+        if order.held_out().is_empty() {
+            return Ok(None);
+        }
+        let model = self.model(weights)?;
+        let device = self.device.clone().inner();
+        let noise = Noise::new(self.config.seed).derive(Draw::Validation, 0, 0);
+        let (mut sum, mut first_image) = (0.0, 0);
+        for indices in order.held_out().chunks(self.progress.micro_batch) {
+            let part = HostBatch::read(self.data.as_ref(), indices, first_image, noise)?;
+            let context = StepContext { noise, first_image, step: self.progress.step, phase: Phase::Validation };
+            let losses = self.objective.loss(&model, part.into_batch(&device), &context)?;
+            let values = params::values(losses, "loss")?;
+            if values.len() != indices.len() {
+                return Err(TrainError::LossCount { got: values.len(), expected: indices.len() });
+            }
+            sum += values.iter().map(|&l| f64::from(l)).sum::<f64>();
+            first_image += indices.len() as u64;
+        }
+        Ok(Some(sum / order.held_out().len() as f64))
+    }
+
+    /// A copy of the model for inference (no autodiff, training flags off) with these weights. Buffers and frozen
+    /// parameters are the model's own.
+    ///
+    /// # Errors
+    /// An index that `train.ema` does not have.
+    pub fn model(&self, weights: Weights) -> Result<O::Model, TrainError> {
+        let values = match weights {
+            Weights::Raw => return Ok(self.model.valid()),
+            Weights::Ema(i) => self.progress.emas.get(i).ok_or_else(|| {
+                let (key, got) = ("train.ema".to_owned(), format!("without an average {i}"));
+                let accepted = format!("an index below {}", self.progress.emas.len());
+                TrainError::Config(ConfigIssues(vec![crate::ConfigIssue { key, got, accepted }]))
+            })?,
+        };
+        let device = self.device.clone().inner();
+        let fill = Fill { layout: &self.layout, device: &device, values: &values.values, rest: None };
+        Ok(fill.apply(self.model.valid()))
+    }
+
+    /// The model with the average `index` of `train.ema`; see [`Trainer::model`].
+    pub fn ema(&self, index: usize) -> Result<O::Model, TrainError> {
+        self.model(Weights::Ema(index))
+    }
+
+    /// The model with the weights that the optimiser moves; see [`Trainer::model`].
+    pub fn raw(&self) -> O::Model {
+        self.model.valid()
+    }
+
+    /// The weights to sample with: the first average, or the raw ones where none is kept.
+    pub fn best_weights(&self) -> Weights {
+        if self.progress.emas.is_empty() { Weights::Raw } else { Weights::Ema(0) }
+    }
+
+    /// Finished steps.
+    pub fn steps_done(&self) -> u64 {
+        self.progress.step
+    }
+
+    /// Images seen since the run began.
+    pub fn images_seen(&self) -> u64 {
+        self.progress.images_seen
+    }
+
+    /// Images that go through the network at once.
+    pub fn micro_batch(&self) -> usize {
+        self.progress.micro_batch
+    }
+
+    /// Number of trainable weights.
+    pub fn trainable_weights(&self) -> usize {
+        self.layout.len
+    }
+
+    /// The config.
+    pub fn config(&self) -> &TrainConfig {
+        &self.config
+    }
+
+    /// The objective.
+    pub fn objective(&self) -> &O {
+        &self.objective
+    }
+
+    /// The newest checkpoint saved or resumed from.
+    pub fn last_checkpoint(&self) -> Option<&std::path::Path> {
+        self.last_checkpoint.as_deref()
+    }
+
+    /// Puts the trainer at `progress`; batches are read from there on.
+    pub(crate) fn jump(&mut self, progress: Progress, rest: &params::Values) {
+        self.progress = progress;
+        self.loader = None;
+        self.failed = false;
+        let values = &self.progress.weights;
+        let fill = Fill { layout: &self.layout, device: &self.device, values, rest: Some(rest) };
+        self.model = fill.apply(self.model.clone());
+    }
+}
+
+impl<O: Objective> Iterator for Trainer<O> {
+    type Item = Result<StepReport, TrainError>;
+
+    /// The next step until `train.steps` are done; `None` after an error.
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.failed || self.progress.step >= self.config.steps {
+            return None;
+        }
+        let step = self.step();
+        self.failed = step.is_err();
+        Some(step)
+    }
+}
+
+/// `device` with autodiff, recomputing cheap activations where asked for.
+fn training_device(device: &Device, checkpoint_activations: bool) -> Device {
+    let device = device.clone().inner().autodiff();
+    if checkpoint_activations { device.gradient_checkpointing() } else { device }
+}
