@@ -1,1 +1,61 @@
-//! difusi-process
+//! The mathematics of diffusion: small values that answer one question each, in the words of DDPM (arXiv:2006.11239).
+//!
+//! | value | answers |
+//! |---|---|
+//! | [`Schedule`], [`Tables`] | how much signal and noise step t holds |
+//! | [`q_sample`], [`q_step`], [`q_posterior`] | the forward process and its reversal when x_0 is known |
+//! | [`Prediction`] | what the network outputs |
+//! | [`Loss`], [`Weighting`] | what training minimises |
+//! | [`Threshold`] | what happens to a predicted x_0 |
+//! | [`Grid`], [`Solver`], [`Variance`] | which steps sampling visits, and how it moves between them |
+//! | [`Denoise`] | the seam between networks and solvers |
+//!
+//! Indexing: `t` is 0-based everywhere in code (`0..T`, what networks, files and flags use); the papers' `t` is one more, and
+//! their `t = 0`, the data itself, is `None` where a step can be that. All schedule arithmetic is f64 on the host and is cast
+//! once at the tensor boundary. Images are `[B, H, W, C]` in `[-1, 1]`. Randomness is an argument.
+//!
+//! Deliberately absent: networks, files, clocks, printing, optimisers; continuous-time schedules, guidance, learned variance
+//! and the variational bound, which arrive with the tasks that need them.
+
+pub mod choice;
+mod config;
+mod denoise;
+mod diffusion;
+mod error;
+mod forward;
+mod grid;
+mod interpolate;
+mod loss;
+mod noise_source;
+pub mod peer;
+mod plan;
+mod prediction;
+mod sampler;
+mod schedule;
+mod solver;
+mod tables;
+mod threshold;
+mod torch_rng;
+mod variance;
+mod weighting;
+
+pub use choice::Choice;
+pub use config::{DiffusionConfig, SampleConfig};
+pub use denoise::{Denoise, Denoised, NetworkDenoiser};
+pub use diffusion::{Diffusion, Position, TrainingInputs};
+pub use error::{ProcessError, ValueError};
+pub use forward::{ForwardWalk, Posterior, q_posterior, q_sample, q_step};
+pub use grid::Grid;
+pub use interpolate::{mix, slerp};
+pub use loss::Loss;
+pub use noise_source::NoiseSource;
+pub use plan::{Plan, PlannedStep};
+pub use prediction::Prediction;
+pub use sampler::{SampleStep, Sampler, sample};
+pub use schedule::Schedule;
+pub use solver::{Jump, Solver, Transition};
+pub use tables::{Level, Tables};
+pub use threshold::Threshold;
+pub use torch_rng::TorchRng;
+pub use variance::Variance;
+pub use weighting::Weighting;

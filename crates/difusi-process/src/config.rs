@@ -1,0 +1,101 @@
+//! The `[diffusion]` and `[sample]` tables of a config. Every key has a default; unknown keys and bad values are errors.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Diffusion, Grid, Loss, Prediction, ProcessError, Schedule, Solver, Threshold, ValueError, Variance, Weighting,
+    error::{Checks, all_good},
+};
+
+/// What training fixes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DiffusionConfig {
+    /// T, the number of steps, 1 to 1000000. Default 1000.
+    pub timesteps: usize,
+    /// How noise grows. Default cosine with s = 0.008.
+    #[serde(with = "crate::choice")]
+    pub schedule: Schedule,
+    /// What the network outputs: `epsilon`, `x0`, `velocity` or `posterior_mean`. Default velocity.
+    pub prediction: Prediction,
+    /// `l1`, `l2` or `huber`. Default l2.
+    #[serde(with = "crate::choice")]
+    pub loss: Loss,
+    /// `simple`, `snr` or `min_snr`. Default simple.
+    #[serde(with = "crate::choice")]
+    pub weighting: Weighting,
+    /// Noise of ancestral sampling: `fixed_small` or `fixed_large`. Default fixed_small.
+    #[serde(with = "crate::choice")]
+    pub variance: Variance,
+}
+
+impl Default for DiffusionConfig {
+    fn default() -> Self {
+        Self {
+            timesteps: 1000,
+            schedule: Schedule::default(),
+            prediction: Prediction::default(),
+            loss: Loss::default(),
+            weighting: Weighting::default(),
+            variance: Variance::default(),
+        }
+    }
+}
+
+impl DiffusionConfig {
+    /// Everything wrong, with keys that start with `diffusion.`.
+    pub fn check(&self) -> Vec<ValueError> {
+        let found = [self.schedule.check(self.timesteps), self.loss.check(), self.weighting.check()];
+        found.concat().into_iter().map(|e| e.under("diffusion")).collect()
+    }
+
+    /// The process itself.
+    ///
+    /// # Errors
+    /// [`ProcessError::Values`] with everything [`DiffusionConfig::check`] finds.
+    pub fn build(&self) -> Result<Diffusion, ProcessError> {
+        all_good(self.check())?;
+        Ok(Diffusion {
+            tables: self.schedule.tables(self.timesteps)?,
+            prediction: self.prediction,
+            loss: self.loss,
+            weighting: self.weighting,
+            variance: self.variance,
+        })
+    }
+}
+
+/// What sampling chooses.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SampleConfig {
+    /// `ancestral` or `ddim`. Default ddim with eta = 0.
+    #[serde(with = "crate::choice")]
+    pub solver: Solver,
+    /// Which steps are visited: `leading`, `linspace`, `trailing`, `even` or `custom`. Default trailing.
+    #[serde(with = "crate::choice")]
+    pub grid: Grid,
+    /// How many steps are visited, 1 to T. A custom grid brings its own number. Default 50.
+    pub steps: usize,
+    /// What happens to predicted x_0: `none` or `static`. Default static.
+    #[serde(with = "crate::choice")]
+    pub threshold: Threshold,
+    /// How many images, at least 1. Default 64.
+    pub count: usize,
+}
+
+impl Default for SampleConfig {
+    fn default() -> Self {
+        Self { solver: Solver::default(), grid: Grid::default(), steps: 50, threshold: Threshold::default(), count: 64 }
+    }
+}
+
+impl SampleConfig {
+    /// Everything wrong for a process of `timesteps` steps, with keys that start with `sample.`.
+    pub fn check(&self, timesteps: usize) -> Vec<ValueError> {
+        let mut checks = Checks::default();
+        checks.require(self.count >= 1, "count", self.count, "at least 1");
+        let found = [self.solver.check(), self.grid.check(timesteps, self.steps), checks.0];
+        found.concat().into_iter().map(|e| e.under("sample")).collect()
+    }
+}
