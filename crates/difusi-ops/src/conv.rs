@@ -2,9 +2,12 @@
 //!
 //! Deliberately absent: groups, dilation, unequal strides or paddings (no network here has them).
 
-use burn::tensor::Tensor;
+use burn::{
+    backend::Dispatch,
+    tensor::{DType, Tensor},
+};
 
-use crate::composed;
+use crate::{composed, extension::CpuOps, route::has_kernel, rules::Ternary};
 
 /// How a kernel moves over the image: the same in both directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +39,15 @@ impl ConvSpec {
 /// # Panics
 /// On shapes that do not fit.
 pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, spec: ConvSpec) -> Tensor<4> {
-    composed::conv2d(x, weight, bias, spec)
+    let ([_, _, _, channels], [out, inside, kh, kw]) = (x.dims(), weight.dims());
+    assert_eq!(channels, inside, "the image has {channels} channels, the kernel reads {inside}");
+    // The input gradient sweeps with padding `k - 1 - padding`, so a wider border than the kernel goes the long way.
+    if !has_kernel(&x) || weight.dtype() != DType::F32 || spec.padding >= kh.min(kw) {
+        return composed::conv2d(x, weight, bias, spec);
+    }
+    let bias = bias.unwrap_or_else(|| Tensor::zeros([out], &x.device()));
+    let (x, weight, bias) = (x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch());
+    Tensor::from_dispatch(Dispatch::ternary(x, weight, bias, Ternary::Conv(spec)))
 }
 
 /// `x weightᵀ + bias` over the last dimension. `x` `[.., in]`, `weight` `[out, in]`, `bias` `[out]` → `[.., out]`.
@@ -44,5 +55,12 @@ pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, spec: Co
 /// # Panics
 /// On shapes that do not fit.
 pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<D> {
-    composed::linear(x, weight, bias)
+    if !has_kernel(&x) || weight.dtype() != DType::F32 {
+        return composed::linear(x, weight, bias);
+    }
+    let (mut dims, [out, inside]) = (x.dims(), weight.dims());
+    let rows = dims.iter().product::<usize>() / inside;
+    dims[D - 1] = out;
+    let spec = ConvSpec { stride: 1, padding: 0 };
+    conv2d(x.reshape([rows, 1, 1, inside]), weight.reshape([out, inside, 1, 1]), bias, spec).reshape(dims)
 }

@@ -1,12 +1,15 @@
 //! Moving pixels: nearest-neighbour upsampling, space to channels, joining channels.
 
-use burn::tensor::Tensor;
+use burn::{backend::Dispatch, tensor::Tensor};
 
-use crate::composed;
+use crate::{composed, extension::CpuOps, route::has_kernel, rules::Unary};
 
 /// Every pixel becomes 2x2 equal pixels. `[B, H, W, C]` → `[B, 2H, 2W, C]`.
 pub fn upsample_nearest2(x: Tensor<4>) -> Tensor<4> {
-    composed::upsample_nearest2(x)
+    if !has_kernel(&x) {
+        return composed::upsample_nearest2(x);
+    }
+    Tensor::from_dispatch(Dispatch::unary(x.into_dispatch(), Unary::Upsample2))
 }
 
 /// 2x2 pixels become channels, in the order `(c p1 p2)` of einops' `b c (h p1) (w p2) -> b (c p1 p2) h w`.
@@ -15,7 +18,12 @@ pub fn upsample_nearest2(x: Tensor<4>) -> Tensor<4> {
 /// # Panics
 /// If `H` or `W` is odd.
 pub fn pixel_unshuffle2(x: Tensor<4>) -> Tensor<4> {
-    composed::pixel_unshuffle2(x)
+    let [_, height, width, _] = x.dims();
+    assert!(height % 2 == 0 && width % 2 == 0, "an image of {height} x {width} cannot be halved");
+    if !has_kernel(&x) {
+        return composed::pixel_unshuffle2(x);
+    }
+    Tensor::from_dispatch(Dispatch::unary(x.into_dispatch(), Unary::Unshuffle2))
 }
 
 /// Joins images along their channels. Each `[B, H, W, C_i]` → `[B, H, W, ΣC_i]`.

@@ -9,13 +9,18 @@
 
 mod adam;
 mod attention;
+mod buffer;
 pub mod composed;
 mod conv;
+mod extension;
+mod kernel;
 mod layout;
 mod loss;
 mod norm;
 pub mod ordered;
 mod route;
+mod rules;
+mod simd;
 
 pub use adam::{AdamStep, ParamState, WeightDecay, ema_update};
 pub use attention::{attention, linear_attention};

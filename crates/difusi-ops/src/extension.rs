@@ -1,0 +1,124 @@
+//! The CPU ops as a burn backend extension: one method per number of tensors, with one autodiff node for all of them.
+//!
+//! Only flex is listed: [`crate::route`] keeps every other device away.
+
+use burn::backend::{
+    Backend, Flex,
+    autodiff::{
+        Autodiff, NodeId,
+        checkpoint::{
+            base::Checkpointer, retro_forward::RetroForward, state::BackwardStates, strategy::CheckpointStrategy,
+        },
+        grads::Gradients,
+        ops::{Backward, Ops, OpsKind, OpsPrep},
+    },
+    backend_extension,
+    tensor::FloatTensor,
+};
+use burn_flex::FlexTensor;
+
+use crate::rules::{Norm, Rule, Ternary, Unary};
+
+/// What burn dispatches.
+#[backend_extension(Flex, Autodiff)]
+pub(crate) trait CpuOps: Backend {
+    fn unary(x: FloatTensor<Self>, rule: Unary) -> FloatTensor<Self>;
+    fn ternary(a: FloatTensor<Self>, b: FloatTensor<Self>, c: FloatTensor<Self>, rule: Ternary) -> FloatTensor<Self>;
+    fn norm(
+        x: FloatTensor<Self>,
+        gain: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        rule: Norm,
+    ) -> FloatTensor<Self>;
+}
+
+impl CpuOps for Flex {
+    fn unary(x: FlexTensor, rule: Unary) -> FlexTensor {
+        rule.forward([x])
+    }
+
+    fn ternary(a: FlexTensor, b: FlexTensor, c: FlexTensor, rule: Ternary) -> FlexTensor {
+        rule.forward([a, b, c])
+    }
+
+    fn norm(x: FlexTensor, gain: FlexTensor, scale: FlexTensor, shift: FlexTensor, rule: Norm) -> FlexTensor {
+        rule.forward([x, gain, scale, shift])
+    }
+}
+
+impl<C: CheckpointStrategy> CpuOps for Autodiff<Flex, C> {
+    fn unary(x: FloatTensor<Self>, rule: Unary) -> FloatTensor<Self> {
+        record::<C, _, 1>(rule, [x])
+    }
+
+    fn ternary(a: FloatTensor<Self>, b: FloatTensor<Self>, c: FloatTensor<Self>, rule: Ternary) -> FloatTensor<Self> {
+        record::<C, _, 3>(rule, [a, b, c])
+    }
+
+    fn norm(
+        x: FloatTensor<Self>,
+        gain: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        rule: Norm,
+    ) -> FloatTensor<Self> {
+        record::<C, _, 4>(rule, [x, gain, scale, shift])
+    }
+}
+
+type Tracked = FloatTensor<Autodiff<Flex>>;
+
+/// The backward step of any rule; its state are the nodes of the inputs.
+#[derive(Debug)]
+struct Node<R>(R);
+
+impl<R: Rule<N>, const N: usize> Backward<Flex, N> for Node<R> {
+    type State = [NodeId; N];
+
+    fn backward(self, ops: Ops<Self::State, N>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
+        let dy = grads.consume::<Flex>(&ops.node);
+        let inputs = ops.state.map(|id| checkpointer.retrieve_node_output::<FlexTensor>(id));
+        let needed = ops.parents.each_ref().map(Option::is_some);
+        let gradients = self.0.backward(inputs, dy, needed);
+        for (parent, gradient) in ops.parents.into_iter().zip(gradients) {
+            if let (Some(node), Some(gradient)) = (parent, gradient) {
+                grads.register::<Flex>(node.id, gradient);
+            }
+        }
+    }
+}
+
+/// Computes a cheap rule again when the gradient is taken.
+#[derive(Debug)]
+struct Again<R, const N: usize> {
+    rule: R,
+    inputs: [NodeId; N],
+}
+
+impl<R: Rule<N>, const N: usize> RetroForward for Again<R, N> {
+    fn forward(&self, states: &mut BackwardStates, out_node: NodeId) {
+        let inputs = self.inputs.map(|id| states.get_state::<FlexTensor>(&id));
+        states.save(out_node, self.rule.forward(inputs));
+    }
+}
+
+fn record<C: CheckpointStrategy, R: Rule<N>, const N: usize>(rule: R, inputs: [Tracked; N]) -> Tracked {
+    let ids = inputs.each_ref().map(|x| x.node().id());
+    let prepared: OpsPrep<Node<R>, Flex, [NodeId; N], C, N> =
+        Node(rule).prepare::<C>(inputs.each_ref().map(|x| x.node()));
+    let kind = if rule.is_cheap() {
+        prepared.memory_bound().retro_forward(Again { rule, inputs: ids }).parents(&inputs).stateful()
+    } else {
+        prepared.compute_bound().stateful()
+    };
+    match kind {
+        OpsKind::Tracked(mut prep) => {
+            for x in &inputs {
+                prep.checkpoint(x);
+            }
+            prep.finish(ids, rule.forward(inputs.map(|x| x.into_primitive())))
+        }
+        OpsKind::UnTracked(prep) => prep.finish(rule.forward(inputs.map(|x| x.into_primitive()))),
+    }
+}

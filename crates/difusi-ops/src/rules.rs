@@ -1,0 +1,215 @@
+//! Every CPU op as a forward and a backward rule on flex tensors: what [`crate::extension`] registers with burn.
+
+use burn::backend::TensorMetadata;
+use burn::tensor::{Bytes, DType, Shape};
+use burn_flex::{FlexTensor, Layout};
+
+use crate::{
+    ConvSpec,
+    kernel::{
+        attention::{self, Tokens},
+        conv::{self, ConvShape},
+        conv_grad, layout, linear_attention,
+        norm::{self, Coefficients, NormShape},
+        sums,
+    },
+};
+
+/// An op of `N` tensors with its gradient.
+pub(crate) trait Rule<const N: usize>: Copy + std::fmt::Debug + Send + 'static {
+    /// Whether computing it again costs less than keeping its result (for gradient checkpointing).
+    fn is_cheap(self) -> bool;
+    fn forward(self, inputs: [FlexTensor; N]) -> FlexTensor;
+    /// The gradients of the inputs that are `needed`.
+    fn backward(self, inputs: [FlexTensor; N], dy: FlexTensor, needed: [bool; N]) -> [Option<FlexTensor>; N];
+}
+
+fn values(tensor: &FlexTensor) -> &[f32] {
+    match tensor.as_slice::<f32>() {
+        Some(values) => values,
+        None => unreachable!("the wrappers pass f32 only, and the rules make tensors contiguous first"),
+    }
+}
+
+fn tensor<const D: usize>(values: Vec<f32>, dims: [usize; D]) -> FlexTensor {
+    FlexTensor::new(Bytes::from_elems(values), Layout::contiguous(Shape::from(dims.to_vec())), DType::F32)
+}
+
+fn dims<const D: usize>(tensor: &FlexTensor) -> [usize; D] {
+    let shape = tensor.shape();
+    std::array::from_fn(|i| shape[i])
+}
+
+/// Ops of one image or matrix.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Unary {
+    Upsample2,
+    Unshuffle2,
+    RowSums,
+}
+
+impl Rule<1> for Unary {
+    fn is_cheap(self) -> bool {
+        true
+    }
+
+    fn forward(self, [x]: [FlexTensor; 1]) -> FlexTensor {
+        let x = x.to_contiguous();
+        if let Unary::RowSums = self {
+            let [rows, columns] = dims(&x);
+            return tensor(sums::row_sums(values(&x), columns), [rows]);
+        }
+        let [batch, height, width, channels] = dims(&x);
+        match self {
+            Unary::Upsample2 => {
+                let y = layout::upsample2(values(&x), [batch, height, width, channels]);
+                tensor(y, [batch, 2 * height, 2 * width, channels])
+            }
+            _ => {
+                let y = layout::unshuffle2(values(&x), [batch, height, width, channels]);
+                tensor(y, [batch, height / 2, width / 2, 4 * channels])
+            }
+        }
+    }
+
+    fn backward(self, [x]: [FlexTensor; 1], dy: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
+        let dy = dy.to_contiguous();
+        let dx = match self {
+            Unary::RowSums => {
+                let [rows, columns] = dims(&x);
+                let dx = values(&dy).iter().flat_map(|&g| std::iter::repeat_n(g, columns)).collect();
+                tensor(dx, [rows, columns])
+            }
+            Unary::Upsample2 => tensor(layout::upsample2_backward(values(&dy), dims(&x)), dims::<4>(&x)),
+            Unary::Unshuffle2 => tensor(layout::shuffle2(values(&dy), dims(&x)), dims::<4>(&x)),
+        };
+        [Some(dx)]
+    }
+}
+
+/// Ops of three tensors.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Ternary {
+    /// Image, weight, bias.
+    Conv(ConvSpec),
+    /// Queries, keys, values.
+    Attention,
+    /// Queries, keys, values.
+    LinearAttention,
+}
+
+impl Rule<3> for Ternary {
+    fn is_cheap(self) -> bool {
+        false
+    }
+
+    fn forward(self, inputs: [FlexTensor; 3]) -> FlexTensor {
+        if let Ternary::Conv(spec) = self {
+            let [x, weight, bias] = inputs.map(|t| t.to_contiguous());
+            let shape = ConvShape { x: dims(&x), weight: dims(&weight), spec };
+            return tensor(conv::conv2d(values(&x), values(&weight), values(&bias), &shape), shape.y());
+        }
+        let [q, k, v] = inputs.map(with_rows);
+        let (q, k, v) = (tokens(&q), tokens(&k), tokens(&v));
+        let y = match self {
+            Ternary::Attention => attention::forward(q, k, v),
+            _ => linear_attention::forward(q, k, v),
+        };
+        heads(y, q.dims)
+    }
+
+    fn backward(self, inputs: [FlexTensor; 3], dy: FlexTensor, needed: [bool; 3]) -> [Option<FlexTensor>; 3] {
+        if let Ternary::Conv(spec) = self {
+            return conv_backward(inputs, dy, needed, spec);
+        }
+        let ([q, k, v], dy) = (inputs.map(with_rows), with_rows(dy));
+        let (q, k, v, dy) = (tokens(&q), tokens(&k), tokens(&v), tokens(&dy));
+        let [dq, dk, dv] = match self {
+            Ternary::Attention => attention::backward(q, k, v, dy),
+            _ => linear_attention::backward(q, k, v, dy),
+        };
+        [Some(heads(dq, q.dims)), Some(heads(dk, k.dims)), Some(heads(dv, v.dims))]
+    }
+}
+
+fn conv_backward(
+    [x, weight, bias]: [FlexTensor; 3],
+    dy: FlexTensor,
+    needed: [bool; 3],
+    spec: ConvSpec,
+) -> [Option<FlexTensor>; 3] {
+    let (x, weight, dy) = (x.to_contiguous(), weight.to_contiguous(), dy.to_contiguous());
+    let shape = ConvShape { x: dims(&x), weight: dims(&weight), spec };
+    let [out] = dims(&bias);
+    [
+        needed[0].then(|| tensor(conv::input_gradient(values(&dy), values(&weight), &shape), shape.x)),
+        needed[1].then(|| tensor(conv_grad::weight_gradient(values(&x), values(&dy), &shape), shape.weight)),
+        needed[2].then(|| tensor(sums::column_sums(values(&dy), out), [out])),
+    ]
+}
+
+/// The tensor itself if its rows can be read where they lie, else a contiguous copy.
+fn with_rows(tensor: FlexTensor) -> FlexTensor {
+    let [_, _, _, depth] = dims(&tensor);
+    let strides = tensor.layout().strides();
+    let readable = strides.iter().all(|&s| s >= 0) && strides[3] == 1 && strides[2] >= depth as isize;
+    if readable { tensor } else { tensor.to_contiguous() }
+}
+
+fn tokens(tensor: &FlexTensor) -> Tokens<'_> {
+    let layout = tensor.layout();
+    let strides = layout.strides();
+    Tokens {
+        data: &tensor.storage::<f32>()[layout.start_offset()..],
+        dims: dims(tensor),
+        strides: std::array::from_fn(|i| strides[i] as usize),
+    }
+}
+
+/// `[B, N, heads, D]` in memory, seen as `[B, heads, N, D]`.
+fn heads(values: Vec<f32>, [batch, heads, count, depth]: [usize; 4]) -> FlexTensor {
+    let memory = tensor(values, [batch, count, heads, depth]);
+    let layout = memory.layout().permute(&[0, 2, 1, 3]);
+    memory.with_layout(layout)
+}
+
+/// The norm of `x` with gain `[C]`, scale and shift `[images, C]`, and an activation.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Norm {
+    pub silu: bool,
+}
+
+impl Norm {
+    fn shape(self, x: &FlexTensor, scale: &FlexTensor) -> NormShape {
+        let ([images, channels], values) = (dims(scale), x.shape().num_elements());
+        NormShape { images, pixels: values / (images * channels), channels, silu: self.silu }
+    }
+}
+
+impl Rule<4> for Norm {
+    fn is_cheap(self) -> bool {
+        true
+    }
+
+    fn forward(self, inputs: [FlexTensor; 4]) -> FlexTensor {
+        let [x, gain, scale, shift] = inputs.map(|t| t.to_contiguous());
+        let given = Coefficients { gain: values(&gain), scale: values(&scale), shift: values(&shift) };
+        let y = norm::forward(values(&x), given, self.shape(&x, &scale));
+        FlexTensor::new(Bytes::from_elems(y), Layout::contiguous(x.shape()), DType::F32)
+    }
+
+    fn backward(self, inputs: [FlexTensor; 4], dy: FlexTensor, needed: [bool; 4]) -> [Option<FlexTensor>; 4] {
+        let ([x, gain, scale, shift], dy) = (inputs.map(|t| t.to_contiguous()), dy.to_contiguous());
+        let shape = self.shape(&x, &scale);
+        let given = Coefficients { gain: values(&gain), scale: values(&scale), shift: values(&shift) };
+        let d = norm::backward(values(&x), given, values(&dy), shape);
+        let dx = FlexTensor::new(Bytes::from_elems(d.x), Layout::contiguous(x.shape()), DType::F32);
+        let per_image = [shape.images, shape.channels];
+        [
+            needed[0].then_some(dx),
+            needed[1].then(|| tensor(d.gain, [shape.channels])),
+            needed[2].then(|| tensor(d.scale, per_image)),
+            needed[3].then(|| tensor(d.shift, per_image)),
+        ]
+    }
+}

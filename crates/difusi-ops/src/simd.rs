@@ -1,0 +1,371 @@
+//! Sixteen f32 at a time, for whichever vector unit the CPU has: AVX-512, AVX2 with FMA, or none in particular.
+//!
+//! A kernel is written once over [`Lanes`] and runs through [`dispatch`], which picks the widest unit at run time.
+//! Kernels and everything they call per element are `#[inline(always)]`, so that they compile with the unit's features.
+//! Units may differ in the last bit (fused or separate multiply and add); on one machine results never vary.
+
+/// Sixteen f32.
+///
+/// # Safety
+/// Every method needs the CPU features of its implementor: they may only run inside [`dispatch`].
+/// `load` and `store` need 16 valid values at the pointer, of any alignment.
+pub(crate) trait Lanes: Copy {
+    unsafe fn splat(x: f32) -> Self;
+    unsafe fn load(from: *const f32) -> Self;
+    unsafe fn store(self, to: *mut f32);
+    unsafe fn add(self, b: Self) -> Self;
+    unsafe fn sub(self, b: Self) -> Self;
+    unsafe fn mul(self, b: Self) -> Self;
+    unsafe fn div(self, b: Self) -> Self;
+    /// `self · b + c`.
+    unsafe fn fma(self, b: Self, c: Self) -> Self;
+    /// `self > b ? self : b`: a NaN in `b` comes through.
+    unsafe fn max(self, b: Self) -> Self;
+    /// `self < b ? self : b`: a NaN in `b` comes through.
+    unsafe fn min(self, b: Self) -> Self;
+    /// To the nearest integer.
+    unsafe fn round(self) -> Self;
+    /// `2^self` for whole numbers in [-126, 127].
+    unsafe fn pow2(self) -> Self;
+
+    /// The sum of the lanes, in one fixed order.
+    #[inline(always)]
+    unsafe fn sum(self) -> f32 {
+        let mut lanes = [0.0f32; 16];
+        unsafe { self.store(lanes.as_mut_ptr()) };
+        let mut width = 8;
+        while width > 0 {
+            for i in 0..width {
+                lanes[i] += lanes[i + width];
+            }
+            width /= 2;
+        }
+        lanes[0]
+    }
+
+    /// The largest lane.
+    #[inline(always)]
+    unsafe fn largest(self) -> f32 {
+        let mut lanes = [0.0f32; 16];
+        unsafe { self.store(lanes.as_mut_ptr()) };
+        lanes.iter().fold(f32::NEG_INFINITY, |a, &b| if a > b { a } else { b })
+    }
+
+    /// `e^self` to about 2 ulp; below -87.3 the smallest normal number, above 88.3 about 2.2e38. NaN stays NaN.
+    /// Range reduction by powers of two and the polynomial of Cephes' `expf`.
+    #[inline(always)]
+    unsafe fn exp(self) -> Self {
+        unsafe {
+            let x = Self::splat(88.3).min(Self::splat(-87.3).max(self));
+            let n = x.mul(Self::splat(std::f32::consts::LOG2_E)).round();
+            let r = n.fma(Self::splat(-0.693_359_4), x);
+            let r = n.fma(Self::splat(2.121_944_4e-4), r);
+            let p = Self::splat(1.987_569_1e-4);
+            let p = p.fma(r, Self::splat(1.398_199_9e-3));
+            let p = p.fma(r, Self::splat(8.333_452e-3));
+            let p = p.fma(r, Self::splat(4.166_579_6e-2));
+            let p = p.fma(r, Self::splat(1.666_666_5e-1));
+            let p = p.fma(r, Self::splat(0.5));
+            let p = p.fma(r.mul(r), r.add(Self::splat(1.0)));
+            p.mul(n.pow2())
+        }
+    }
+
+    /// `1 / (1 + e^-self)`.
+    #[inline(always)]
+    unsafe fn sigmoid(self) -> Self {
+        unsafe {
+            let one = Self::splat(1.0);
+            one.div(one.add(Self::splat(0.0).sub(self).exp()))
+        }
+    }
+}
+
+/// A piece of work written over [`Lanes`]. Implement `run` as `#[inline(always)]`.
+pub(crate) trait Kernel {
+    /// # Safety
+    /// The CPU has the features of `L`; the pointers inside `self` are valid as the kernel's documentation says.
+    unsafe fn run<L: Lanes>(self);
+}
+
+/// Runs a kernel with the widest vectors that this CPU has.
+///
+/// # Safety
+/// The pointers inside `kernel` are valid as its documentation says.
+pub(crate) unsafe fn dispatch<K: Kernel>(kernel: K) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if std::arch::is_x86_feature_detected!("avx512f") {
+            return unsafe { x86::with_avx512(kernel) };
+        }
+        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
+            return unsafe { x86::with_avx2(kernel) };
+        }
+    }
+    unsafe { kernel.run::<Portable>() }
+}
+
+/// Plain arrays: what other CPUs run, vectorised by the compiler as far as it can.
+#[derive(Clone, Copy)]
+pub(crate) struct Portable([f32; 16]);
+
+macro_rules! lanewise {
+    ($self:ident, $b:ident, $f:expr) => {{
+        let mut out = [0.0f32; 16];
+        for i in 0..16 {
+            out[i] = $f($self.0[i], $b.0[i]);
+        }
+        Portable(out)
+    }};
+}
+
+impl Lanes for Portable {
+    #[inline(always)]
+    unsafe fn splat(x: f32) -> Self {
+        Self([x; 16])
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        Self(unsafe { from.cast::<[f32; 16]>().read_unaligned() })
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        unsafe { to.cast::<[f32; 16]>().write_unaligned(self.0) }
+    }
+    #[inline(always)]
+    unsafe fn add(self, b: Self) -> Self {
+        lanewise!(self, b, |a, b| a + b)
+    }
+    #[inline(always)]
+    unsafe fn sub(self, b: Self) -> Self {
+        lanewise!(self, b, |a, b| a - b)
+    }
+    #[inline(always)]
+    unsafe fn mul(self, b: Self) -> Self {
+        lanewise!(self, b, |a, b| a * b)
+    }
+    #[inline(always)]
+    unsafe fn div(self, b: Self) -> Self {
+        lanewise!(self, b, |a, b| a / b)
+    }
+    #[inline(always)]
+    unsafe fn fma(self, b: Self, c: Self) -> Self {
+        let product = lanewise!(self, b, |a, b| a * b);
+        lanewise!(product, c, |a, b| a + b)
+    }
+    #[inline(always)]
+    unsafe fn max(self, b: Self) -> Self {
+        lanewise!(self, b, |a, b| if a > b { a } else { b })
+    }
+    #[inline(always)]
+    unsafe fn min(self, b: Self) -> Self {
+        lanewise!(self, b, |a, b| if a < b { a } else { b })
+    }
+    #[inline(always)]
+    unsafe fn round(self) -> Self {
+        // Adding and taking away 1.5 · 2^23 rounds to the nearest integer.
+        lanewise!(self, self, |a: f32, _| (a + 12_582_912.0) - 12_582_912.0)
+    }
+    #[inline(always)]
+    unsafe fn pow2(self) -> Self {
+        lanewise!(self, self, |a: f32, _| f32::from_bits(((a as i32).wrapping_add(127) as u32) << 23))
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::{Kernel, Lanes};
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+    unsafe fn all_avx512<K: Kernel>(kernel: K) {
+        unsafe { kernel.run::<Avx512>() }
+    }
+
+    /// # Safety
+    /// As [`super::dispatch`], on a CPU with AVX-512F.
+    pub(super) unsafe fn with_avx512<K: Kernel>(kernel: K) {
+        unsafe { all_avx512(kernel) }
+    }
+
+    /// # Safety
+    /// As [`super::dispatch`], on a CPU with AVX2 and FMA.
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) unsafe fn with_avx2<K: Kernel>(kernel: K) {
+        unsafe { kernel.run::<Avx2>() }
+    }
+
+    #[derive(Clone, Copy)]
+    pub(super) struct Avx512(__m512);
+
+    impl Lanes for Avx512 {
+        #[inline(always)]
+        unsafe fn splat(x: f32) -> Self {
+            unsafe { Self(_mm512_set1_ps(x)) }
+        }
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> Self {
+            unsafe { Self(_mm512_loadu_ps(from)) }
+        }
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32) {
+            unsafe { _mm512_storeu_ps(to, self.0) }
+        }
+        #[inline(always)]
+        unsafe fn add(self, b: Self) -> Self {
+            unsafe { Self(_mm512_add_ps(self.0, b.0)) }
+        }
+        #[inline(always)]
+        unsafe fn sub(self, b: Self) -> Self {
+            unsafe { Self(_mm512_sub_ps(self.0, b.0)) }
+        }
+        #[inline(always)]
+        unsafe fn mul(self, b: Self) -> Self {
+            unsafe { Self(_mm512_mul_ps(self.0, b.0)) }
+        }
+        #[inline(always)]
+        unsafe fn div(self, b: Self) -> Self {
+            unsafe { Self(_mm512_div_ps(self.0, b.0)) }
+        }
+        #[inline(always)]
+        unsafe fn fma(self, b: Self, c: Self) -> Self {
+            unsafe { Self(_mm512_fmadd_ps(self.0, b.0, c.0)) }
+        }
+        #[inline(always)]
+        unsafe fn max(self, b: Self) -> Self {
+            unsafe { Self(_mm512_max_ps(self.0, b.0)) }
+        }
+        #[inline(always)]
+        unsafe fn min(self, b: Self) -> Self {
+            unsafe { Self(_mm512_min_ps(self.0, b.0)) }
+        }
+        #[inline(always)]
+        unsafe fn round(self) -> Self {
+            unsafe { Self(_mm512_roundscale_ps::<0>(self.0)) }
+        }
+        #[inline(always)]
+        unsafe fn pow2(self) -> Self {
+            unsafe {
+                let biased = _mm512_add_epi32(_mm512_cvtps_epi32(self.0), _mm512_set1_epi32(127));
+                Self(_mm512_castsi512_ps(_mm512_slli_epi32::<23>(biased)))
+            }
+        }
+    }
+
+    #[derive(Clone, Copy)]
+    pub(super) struct Avx2(__m256, __m256);
+
+    macro_rules! halves {
+        ($f:ident, $a:ident, $b:ident) => {
+            unsafe { Self($f($a.0, $b.0), $f($a.1, $b.1)) }
+        };
+    }
+
+    impl Lanes for Avx2 {
+        #[inline(always)]
+        unsafe fn splat(x: f32) -> Self {
+            unsafe { Self(_mm256_set1_ps(x), _mm256_set1_ps(x)) }
+        }
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> Self {
+            unsafe { Self(_mm256_loadu_ps(from), _mm256_loadu_ps(from.add(8))) }
+        }
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32) {
+            unsafe {
+                _mm256_storeu_ps(to, self.0);
+                _mm256_storeu_ps(to.add(8), self.1);
+            }
+        }
+        #[inline(always)]
+        unsafe fn add(self, b: Self) -> Self {
+            halves!(_mm256_add_ps, self, b)
+        }
+        #[inline(always)]
+        unsafe fn sub(self, b: Self) -> Self {
+            halves!(_mm256_sub_ps, self, b)
+        }
+        #[inline(always)]
+        unsafe fn mul(self, b: Self) -> Self {
+            halves!(_mm256_mul_ps, self, b)
+        }
+        #[inline(always)]
+        unsafe fn div(self, b: Self) -> Self {
+            halves!(_mm256_div_ps, self, b)
+        }
+        #[inline(always)]
+        unsafe fn fma(self, b: Self, c: Self) -> Self {
+            unsafe { Self(_mm256_fmadd_ps(self.0, b.0, c.0), _mm256_fmadd_ps(self.1, b.1, c.1)) }
+        }
+        #[inline(always)]
+        unsafe fn max(self, b: Self) -> Self {
+            halves!(_mm256_max_ps, self, b)
+        }
+        #[inline(always)]
+        unsafe fn min(self, b: Self) -> Self {
+            halves!(_mm256_min_ps, self, b)
+        }
+        #[inline(always)]
+        unsafe fn round(self) -> Self {
+            unsafe { Self(_mm256_round_ps::<0>(self.0), _mm256_round_ps::<0>(self.1)) }
+        }
+        #[inline(always)]
+        unsafe fn pow2(self) -> Self {
+            #[inline(always)]
+            unsafe fn half(x: __m256) -> __m256 {
+                unsafe {
+                    let biased = _mm256_add_epi32(_mm256_cvtps_epi32(x), _mm256_set1_epi32(127));
+                    _mm256_castsi256_ps(_mm256_slli_epi32::<23>(biased))
+                }
+            }
+            unsafe { Self(half(self.0), half(self.1)) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Exp<'a>(&'a [f32], &'a mut [f32]);
+
+    impl Kernel for Exp<'_> {
+        #[inline(always)]
+        unsafe fn run<L: Lanes>(self) {
+            for (x, y) in self.0.chunks_exact(16).zip(self.1.chunks_exact_mut(16)) {
+                unsafe { L::load(x.as_ptr()).exp().store(y.as_mut_ptr()) }
+            }
+        }
+    }
+
+    fn check_exp(run: unsafe fn(Exp<'_>)) {
+        let x: Vec<f32> = (0..160_000).map(|i| -87.0 + i as f32 * (175.0 / 160_000.0)).collect();
+        let mut y = vec![0.0; x.len()];
+        unsafe { run(Exp(&x, &mut y)) };
+        for (x, y) in x.iter().zip(&y) {
+            let exact = f64::from(*x).exp();
+            assert!((f64::from(*y) / exact - 1.0).abs() < 2.5e-7, "exp({x}) = {y}, exactly {exact}");
+        }
+    }
+
+    #[test]
+    fn exp_is_right_on_every_unit() {
+        check_exp(dispatch::<Exp<'_>>);
+        check_exp(<Exp<'_> as Kernel>::run::<Portable>);
+        #[cfg(target_arch = "x86_64")]
+        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
+            check_exp(x86::with_avx2::<Exp<'_>>);
+        }
+    }
+
+    #[test]
+    fn exp_keeps_nan_and_saturates() {
+        let x = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.0, 1e9, -1e9, 88.0, -87.0];
+        let x: Vec<f32> = x.iter().chain(&x).copied().collect();
+        let mut y = [0.0f32; 16];
+        unsafe { dispatch(Exp(&x, &mut y)) };
+        assert!(y[0].is_nan() && y[3] == 1.0);
+        assert!(y[1] > 1e38 && y[1].is_finite() && y[2] > 0.0 && y[2] < 2e-38);
+    }
+}
