@@ -24,5 +24,5 @@ pub use config::{ConfigIssue, LearningRateSchedule, MicroBatch, OptimizerConfig,
 pub use ema::ema_decay;
 pub use error::{ConfigIssues, TrainError};
 pub use memory::{auto_micro_batch, available_memory};
-pub use objective::{Objective, Phase, StepContext};
+pub use objective::{DiffusionObjective, Objective, Phase, StepContext};
 pub use trainer::{StepReport, Trainer, TrainerOptions, Weights};

@@ -1,10 +1,12 @@
 //! The seam between the trainer and what is learned: the loss of a batch.
 
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use difusi_core::{Batch, Noise};
+use difusi_core::{Batch, Network, Noise};
+use difusi_process::{Diffusion, Position};
 
 use crate::TrainError;
 
@@ -54,5 +56,37 @@ pub trait Objective {
                 Err(TrainError::objective(format!("the checkpoint holds `{key}`; expected no state of the objective")))
             }
         }
+    }
+}
+
+/// The loss of a diffusion process, for any network.
+#[derive(Clone, Debug)]
+pub struct DiffusionObjective<N> {
+    diffusion: Diffusion,
+    network: PhantomData<fn() -> N>,
+}
+
+impl<N> DiffusionObjective<N> {
+    /// The loss that `diffusion` defines.
+    pub fn new(diffusion: Diffusion) -> Self {
+        Self { diffusion, network: PhantomData }
+    }
+
+    /// The process.
+    pub fn diffusion(&self) -> &Diffusion {
+        &self.diffusion
+    }
+}
+
+impl<N: Module + Network> Objective for DiffusionObjective<N> {
+    type Model = N;
+
+    fn loss(&mut self, model: &N, batch: Batch, context: &StepContext) -> Result<Tensor<1>, TrainError> {
+        let StepContext { noise, first_image, step, phase } = *context;
+        let inputs = match phase {
+            Phase::Training => self.diffusion.draw(batch, noise, Position { step, images_seen: first_image }),
+            Phase::Validation => self.diffusion.draw_validation(batch, noise, first_image),
+        };
+        self.diffusion.training_loss(model, inputs).map_err(TrainError::objective)
     }
 }
