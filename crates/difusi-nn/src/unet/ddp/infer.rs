@@ -1,11 +1,13 @@
 //! A U-Net's configuration, read off the names and shapes of its tensors.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
+use super::config::Stage;
 use super::{PerStage, UnetConfig};
-use crate::error::NnError;
+use crate::error::{ConfigIssue, NnError, WeightIssues};
 use crate::layers::TimeFrequencies;
-use crate::params::{ParamInfo, compare};
+use crate::params::compare;
 
 /// A configuration read off shapes.
 #[derive(Clone, Debug, PartialEq)]
@@ -120,20 +122,77 @@ struct StageShape {
     dim_head: usize,
 }
 
-/// Differences between a configuration and tensors, one line each: for the error when `--config` disagrees with a file.
+/// How a configuration and tensors differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disagreement {
+    /// Parameter by parameter.
+    pub issues: WeightIssues,
+    /// Key by key, where the tensors are those of another configuration of this family; otherwise empty.
+    pub keys: Vec<ConfigIssue>,
+}
+
+impl fmt::Display for Disagreement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.keys.is_empty() {
+            return self.issues.fmt(f);
+        }
+        self.keys.iter().try_for_each(|issue| write!(f, "\n  {issue}"))
+    }
+}
+
 impl UnetConfig {
-    /// What keeps tensors of these names and shapes from being this configuration's, with the configuration that they are of
-    /// when there is one. `None` if they fit.
-    pub fn disagreement(&self, tensors: &[(String, Vec<usize>)]) -> Result<Option<String>, NnError> {
-        let parameters: Vec<ParamInfo> = self.parameters()?;
-        let issues = compare(&parameters, tensors);
+    /// What keeps tensors of these names and shapes from being this configuration's parameters; `None` if they are. For the
+    /// error when a file and its `--config` disagree.
+    pub fn disagreement(&self, tensors: &[(String, Vec<usize>)]) -> Result<Option<Disagreement>, NnError> {
+        let issues = compare(&self.parameters()?, tensors);
         if issues.is_empty() {
             return Ok(None);
         }
-        let hint = match infer(tensors) {
-            Ok(found) => format!("\nthe tensors are those of {:?}", found.config),
-            Err(_) => String::new(),
+        let keys = infer(tensors).map_or(vec![], |found| self.differences(&found.config));
+        Ok(Some(Disagreement { issues, keys }))
+    }
+
+    /// The keys that differ from those of `found`, where they lead to other parameters.
+    fn differences(&self, found: &Self) -> Vec<ConfigIssue> {
+        let mut keys = vec![];
+        let mut differ = |key: &str, ours: &dyn fmt::Debug, theirs: &dyn fmt::Debug| {
+            let (value, theirs) = (format!("{ours:?}"), format!("{theirs:?}"));
+            if value != theirs {
+                keys.push(ConfigIssue {
+                    key: key.into(),
+                    value,
+                    accepted: format!("{theirs}, as the tensors have it"),
+                });
+            }
         };
-        Ok(Some(format!("{issues}{hint}")))
+        differ("dim", &self.dim, &found.dim);
+        differ("init_dim", &self.init_width(), &found.init_width());
+        differ("dim_mults", &self.dim_mults, &found.dim_mults);
+        if self.input_channels() != found.input_channels() {
+            differ("channels", &self.channels, &found.channels);
+            differ("self_condition", &self.self_condition, &found.self_condition);
+        }
+        differ("out_dim", &self.output_channels(), &found.output_channels());
+        differ("time", &self.frequencies(), &found.frequencies());
+        if self.stages() == found.stages() {
+            let lists = |config: &Self, value: fn(&Stage) -> usize| -> Vec<usize> {
+                config.stage_list().iter().map(value).collect()
+            };
+            differ("attn_heads", &lists(self, |s| s.heads), &lists(found, |s| s.heads));
+            differ("attn_dim_head", &lists(self, |s| s.dim_head), &lists(found, |s| s.dim_head));
+            let full = |config: &Self| config.stage_list().iter().map(|s| s.full_attn).collect::<Vec<_>>();
+            differ("full_attn", &full(self), &full(found));
+        }
+        keys
+    }
+
+    /// What shapes show of the time embedding.
+    fn frequencies(&self) -> String {
+        match self.time {
+            TimeFrequencies::Sinusoidal { .. } => "sinusoidal".into(),
+            TimeFrequencies::Learned { dim } | TimeFrequencies::RandomFourier { dim } => {
+                format!("learned or random of dim {dim}")
+            }
+        }
     }
 }

@@ -17,7 +17,7 @@ use difusi_core::{ImageSize, Inputs, Network, Noise};
 pub use checkpoint::{Found, Pick, TensorInfo, find_unets, is_process_buffer, unet_weights};
 pub use config::{PerStage, UnetConfig};
 pub use describe::{Cost, LayerShape};
-pub use infer::{Inferred, infer};
+pub use infer::{Disagreement, Inferred, infer};
 
 use crate::error::NnError;
 use crate::layers::{

@@ -1,0 +1,125 @@
+//! What must hold of the network whatever its weights.
+
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::{Device, Gradients, Tensor};
+use difusi_core::{ImageSize, Inputs, Network, Noise};
+use difusi_nn::{NnError, Unet, UnetConfig, params};
+
+use crate::support::{distance, images, times, tiny};
+
+fn inputs(batch: usize) -> Inputs {
+    Inputs::new(images(batch, &Device::flex()), times(batch, &Device::flex()))
+}
+
+/// Splitting a batch changes nothing.
+#[test]
+fn batches_split() {
+    let net = tiny().init(Noise::new(1), &Device::flex()).unwrap();
+    let Inputs { x, t, .. } = inputs(5);
+    let whole = net.forward(inputs(5));
+    let part = |from: usize, count: usize| {
+        net.forward(Inputs::new(x.clone().narrow(0, from, count), t.clone().narrow(0, from, count)))
+    };
+    assert!(distance(&whole, &Tensor::cat(vec![part(0, 1), part(1, 3), part(4, 1)], 0)) < 1e-5);
+}
+
+/// Output shape, and images that do not fit.
+#[test]
+fn shapes() {
+    let config = UnetConfig { learned_variance: true, dim_mults: vec![1, 2, 2], ..tiny() };
+    let net = config.init(Noise::new(1), &Device::flex()).unwrap();
+    assert_eq!(net.forward(inputs(2)).dims(), [2, 8, 8, 2]);
+    let refused = |inputs: Inputs, parts: &[&str]| {
+        let text = net.check_inputs(&inputs).unwrap_err().to_string();
+        assert!(parts.iter().all(|part| text.contains(part)), "{text}");
+    };
+    let x = images(2, &Device::flex());
+    refused(Inputs { x: x.clone().narrow(1, 0, 6), ..inputs(2) }, &["`x`", "[2, 6, 8, 1]", "divisible by 4"]);
+    refused(Inputs { x: x.clone().repeat_dim(3, 3), ..inputs(2) }, &["`x`", "[2, 8, 8, 3]", "[B, H, W, 1]"]);
+    refused(Inputs { t: times(3, &Device::flex()), ..inputs(2) }, &["`t`", "[3]", "[2]"]);
+    refused(Inputs { x_self_cond: Some(x.narrow(0, 0, 1)), ..inputs(2) }, &["`x_self_cond`", "[1, 8, 8, 1]"]);
+}
+
+/// Without an estimate, a self-conditioning network receives zeros; with one, the output changes.
+#[test]
+fn self_condition() {
+    let net = UnetConfig { self_condition: true, ..tiny() }.init(Noise::new(1), &Device::flex()).unwrap();
+    assert!(net.self_condition());
+    let with = |estimate: Tensor<4>| net.forward(Inputs { x_self_cond: Some(estimate), ..inputs(2) });
+    let without = net.forward(inputs(2));
+    assert_eq!(distance(&without, &with(inputs(2).x.zeros_like())), 0.0);
+    assert!(distance(&without, &with(inputs(2).x)) > 1e-3);
+}
+
+/// Masks follow from the noise alone; none without noise; what is dropped is made up for by scale.
+#[test]
+fn dropout() {
+    let net = UnetConfig { dropout: 0.2, ..tiny() }.init(Noise::new(1), &Device::flex()).unwrap();
+    let with = |seed, batch| net.forward(Inputs { dropout: Some(Noise::new(seed)), ..inputs(batch) });
+    assert_eq!(distance(&with(1, 3), &with(1, 3)), 0.0);
+    assert!(distance(&with(1, 3), &with(2, 3)) > 1e-3);
+    assert!(distance(&with(1, 3).narrow(0, 0, 2), &with(1, 2)) < 1e-5, "a mask does not depend on the batch size");
+    let plain = tiny().init(Noise::new(1), &Device::flex()).unwrap();
+    assert_eq!(distance(&net.forward(inputs(3)), &plain.forward(inputs(3))), 0.0);
+    let no_dropout = plain.forward(Inputs { dropout: Some(Noise::new(1)), ..inputs(3) });
+    assert_eq!(distance(&plain.forward(inputs(3)), &no_dropout), 0.0);
+}
+
+/// Plain gradient descent.
+struct Descent<'a> {
+    gradients: &'a Gradients,
+    rate: f64,
+    without: usize,
+}
+
+impl ModuleMapper for Descent<'_> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let Some(gradient) = param.val().grad(self.gradients) else {
+            self.without += 1;
+            return param;
+        };
+        let rate = self.rate;
+        param.map(|value| Tensor::from_inner(value.inner() - gradient * rate).require_grad())
+    }
+}
+
+/// Every parameter has a gradient, and following it lowers the loss.
+#[test]
+fn gradients_flow() {
+    let device = Device::flex().autodiff();
+    let mut net: Unet = UnetConfig { dropout: 0.1, ..tiny() }.init(Noise::new(1), &device).unwrap();
+    let mut losses = vec![];
+    for _ in 0..6 {
+        let x = images(4, &device);
+        let inputs = Inputs { dropout: Some(Noise::new(5)), ..Inputs::new(x.clone(), times(4, &device)) };
+        let loss = (net.forward(inputs) - x).square().mean();
+        losses.push(loss.clone().into_scalar::<f32>());
+        let gradients = loss.backward();
+        let mut descent = Descent { gradients: &gradients, rate: 0.01, without: 0 };
+        net = net.map(&mut descent);
+        assert_eq!(descent.without, 0);
+    }
+    assert!(losses.windows(2).all(|pair| pair[1] < pair[0]) && losses[5] < 0.8 * losses[0], "{losses:?}");
+}
+
+/// The description adds up to the network, and ends with its output.
+#[test]
+fn description() {
+    let config = UnetConfig { dim_mults: vec![1, 2, 4], channels: 1, ..UnetConfig::new(32) };
+    let size = ImageSize { height: 32, width: 16 };
+    let layers = config.describe(size).unwrap();
+    assert_eq!(layers.iter().map(|l| l.parameters).sum::<usize>(), 2_607_681);
+    assert_eq!(config.init(Noise::new(0), &Device::flex()).unwrap().num_params(), 2_607_681);
+    let output = |name: &str| layers.iter().find(|l| l.name == name).unwrap().output.clone();
+    assert_eq!(output("downs.1.2"), [16, 8, 32]);
+    assert_eq!(output("mid_attn"), [8, 4, 128]);
+    assert_eq!(output("ups.1.3"), [32, 16, 32]);
+    assert_eq!(output("time_mlp"), [128]);
+    assert_eq!(layers.last().unwrap().output, [32, 16, 1]);
+    let cost = config.cost(size).unwrap();
+    assert_eq!(cost.parameters, 2_607_681);
+    assert!(cost.sampling_bytes < cost.training_bytes / 2);
+    let NnError::Config(issues) = config.describe(ImageSize::square(30)).unwrap_err() else { panic!() };
+    assert!(issues[0].to_string().contains("`size` is 30x30; expected a height and a width divisible by 4"));
+    assert!(params::named_parameters(&config.init(Noise::new(0), &Device::flex()).unwrap()).len() > 100);
+}
