@@ -124,7 +124,7 @@ impl Stream {
     /// Uniform integer in `0..n`; 0 where `n` is 0. The bias is below `n / 2^64`.
     pub fn below(&mut self, n: u64) -> u64 {
         let bits = u64::from(self.next_u32()) << 32 | u64::from(self.next_u32());
-        (u128::from(bits) * u128::from(n) >> 64) as u64
+        ((u128::from(bits) * u128::from(n)) >> 64) as u64
     }
 
     /// A standard normal (Box-Muller: one number per pair of uniforms is kept, so that position i needs words 2i, 2i+1).

@@ -73,8 +73,9 @@ impl Grid {
                 (0..steps).rev().map(|i| (i as f64 * (last / (count - 1.0))).round_ties_even() as usize).collect()
             }
             Self::Trailing {} => {
-                let stride = timesteps as f64 / count;
-                let at = |i: usize| (timesteps as f64 - i as f64 * stride).round_ties_even();
+                let end = timesteps as f64;
+                let stride = end - (end - end / count); // numpy's arange rounds its stride so, which decides ties
+                let at = |i: usize| (end - i as f64 * stride).round_ties_even();
                 (0..steps).map(|i| (at(i) as usize).saturating_sub(1)).collect()
             }
             Self::Even {} => even(timesteps, steps),
@@ -83,12 +84,14 @@ impl Grid {
     }
 }
 
-/// PyTorch's `linspace(-1, T - 1, S + 1)` in f32, which it fills from both ends, cut towards zero, falling, without the -1.
+/// PyTorch's `linspace(-1, T - 1, S + 1)` in f32, cut towards zero, falling, without the -1. PyTorch fills it from both ends with
+/// fused multiply-adds, which decides some cuts.
 fn even(timesteps: usize, steps: usize) -> Vec<usize> {
     let (start, end) = (-1.0f32, (timesteps - 1) as f32);
     let stride = (end - start) / steps as f32;
-    let at = |i: usize| {
-        if i < steps.div_ceil(2) { start + stride * i as f32 } else { end - stride * (steps - i) as f32 }
+    let at = |i: usize| match i < steps.div_ceil(2) {
+        true => stride.mul_add(i as f32, start),
+        false => (-stride).mul_add((steps - i) as f32, end),
     };
     (1..=steps).rev().map(|i| at(i) as usize).collect()
 }

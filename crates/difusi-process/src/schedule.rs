@@ -15,6 +15,9 @@ use crate::{
 /// Largest beta of a schedule given by alpha-bar, which would otherwise end at 1 (Nichol & Dhariwal, section 3.2).
 const BETA_MAX: f64 = 0.999;
 
+/// Smallest alpha-bar whose square root and its inverse are ordinary f32 numbers.
+const ALPHA_BAR_MIN: f64 = 1e-60;
+
 /// Largest supported number of steps.
 const MAX_TIMESTEPS: usize = 1_000_000;
 
@@ -190,11 +193,7 @@ impl Schedule {
         checks.require((1..=MAX_TIMESTEPS).contains(&timesteps), "timesteps", timesteps, "1 to 1000000");
         self.check_parameters(timesteps, &mut checks);
         if checks.0.is_empty() {
-            let wrong = self.betas(timesteps).into_iter().enumerate().find(|(_, b)| !(*b > 0.0 && *b < 1.0));
-            if let Some((t, beta)) = wrong {
-                let got = format!("a {} curve with beta {beta} at step {t} of {timesteps}", self.kind());
-                checks.0.push(ValueError::new("schedule", got, "parameters that keep every beta in (0, 1)"));
-            }
+            self.check_curve(timesteps, &mut checks);
         }
         checks.0
     }
@@ -239,6 +238,20 @@ impl Schedule {
                     before = *a;
                 }
             }
+        }
+    }
+
+    /// What only the numbers themselves show.
+    fn check_curve(&self, timesteps: usize, checks: &mut Checks) {
+        let (kind, betas) = (self.kind(), self.betas(timesteps));
+        let last: f64 = betas.iter().map(|b| 1.0 - b).product();
+        if let Some((t, beta)) = betas.into_iter().enumerate().find(|(_, b)| !(*b > 0.0 && *b < 1.0)) {
+            let got = format!("a {kind} curve with beta {beta} at step {t} of {timesteps}");
+            checks.0.push(ValueError::new("schedule", got, "parameters that keep every beta in (0, 1)"));
+        } else if last < ALPHA_BAR_MIN {
+            let got = format!("a {kind} curve that ends at alpha-bar {last:e}");
+            let accepted = format!("at least {ALPHA_BAR_MIN:e} there: smaller betas or fewer timesteps");
+            checks.0.push(ValueError::new("schedule", got, accepted));
         }
     }
 

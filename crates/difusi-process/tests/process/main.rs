@@ -1,0 +1,13 @@
+//! Identities of the papers first, then the peers' numbers.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod common;
+mod config;
+mod forward;
+mod golden_diffusers;
+mod golden_peer;
+mod prediction;
+mod sampling;
+mod schedule;
+mod solver;
+mod training;
