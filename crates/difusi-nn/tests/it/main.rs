@@ -1,5 +1,7 @@
 //! Tests of the networks through the crate's public face.
 
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests: they panic and print as tests do")]
+
 mod checkpoint;
 mod config;
 mod golden;

@@ -70,7 +70,7 @@ pub fn find_unets(tensors: &[TensorInfo]) -> Vec<String> {
         let prefix = name.strip_suffix(MARK).filter(|p| p.is_empty() || p.ends_with('.'))?;
         names.contains(format!("{prefix}{SECOND_MARK}").as_str()).then(|| prefix.to_owned())
     };
-    let mut prefixes: Vec<_> = names.iter().filter_map(|name| prefix(&name)).collect();
+    let mut prefixes: Vec<_> = names.iter().filter_map(prefix).collect();
     prefixes.sort_by_key(|prefix| (!is_ema(prefix), prefix.matches('.').count()));
     prefixes
 }
