@@ -26,7 +26,10 @@ pub fn linear_attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> Tensor<4> {
 
 fn run(tokens: [Tensor<4>; 3], rule: Ternary) -> Tensor<4> {
     let [[b, h, _, d], k, v] = tokens.each_ref().map(Tensor::dims);
-    assert!(k == v && [k[0], k[1], k[3]] == [b, h, d], "queries [{b}, {h}, _, {d}] do not fit keys {k:?}, values {v:?}");
+    assert!(
+        k == v && [k[0], k[1], k[3]] == [b, h, d],
+        "queries [{b}, {h}, _, {d}] do not fit keys {k:?}, values {v:?}"
+    );
     let [q, k, v] = tokens.map(Tensor::into_dispatch);
     Tensor::from_dispatch(Dispatch::ternary(q, k, v, rule))
 }

@@ -14,3 +14,70 @@ pub(crate) mod pack;
 pub(crate) mod plane;
 pub(crate) mod softmax;
 pub(crate) mod sums;
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        attention::{self, Tokens},
+        conv::{self, ConvShape},
+        conv_grad, linear_attention,
+        norm::{self, Coefficients, NormShape},
+        sums,
+    };
+    use crate::{
+        ConvSpec,
+        simd::{Unit, tests::LIMIT},
+    };
+
+    fn numbers(n: usize, seed: usize) -> Vec<f32> {
+        (0..n).map(|i| ((i * 7919 + seed * 104_729) % 1009) as f32 / 504.5 - 1.0).collect()
+    }
+
+    /// Runs `work` in a pool whose threads use no wider unit than `limit`.
+    fn with_unit<R: Send>(limit: Unit, work: impl FnOnce() -> R + Send) -> R {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).start_handler(move |_| LIMIT.set(limit));
+        pool.build().expect("a pool").install(work)
+    }
+
+    /// Every vector unit computes the same things, up to rounding.
+    #[test]
+    fn units_agree() {
+        let widest = with_unit(Unit::Avx512, everything);
+        for limit in [Unit::Avx2, Unit::Portable] {
+            for (i, (a, b)) in with_unit(limit, everything).iter().zip(&widest).enumerate() {
+                let size = b.iter().fold(1.0f32, |m, x| m.max(x.abs()));
+                assert!(
+                    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 5e-6 * size),
+                    "{limit:?}, {i}"
+                );
+            }
+        }
+    }
+
+    fn everything() -> Vec<Vec<f32>> {
+        let mut results = Vec::new();
+        for [i, o, k] in [[5, 130, 3], [32, 70, 1], [16, 33, 5]] {
+            let shape = ConvShape { x: [3, 9, 7, i], weight: [o, i, k, k], spec: ConvSpec::same(k) };
+            let (x, w, dy) = (numbers(189 * i, 1), numbers(o * i * k * k, 2), numbers(189 * o, 3));
+            results.push(conv::conv2d(&x, &w, &numbers(o, 4), &shape));
+            results.push(conv::input_gradient(&dy, &w, &shape));
+            results.push(conv_grad::weight_gradient(&x, &dy, &shape));
+            results.push(sums::column_sums(&dy, o));
+        }
+        for channels in [32, 21] {
+            let shape = NormShape { images: 2, pixels: 150, channels, silu: true };
+            let (gain, pair) = (numbers(channels, 5), numbers(2 * channels, 6));
+            let (x, dy) = (numbers(300 * channels, 7), numbers(300 * channels, 8));
+            let given = Coefficients { gain: &gain, scale: &pair, shift: &pair };
+            let d = norm::backward(&x, given, &dy, shape);
+            results.extend([norm::forward(&x, given, shape), d.x, d.gain, d.scale, d.shift]);
+        }
+        let data = numbers(2 * 90 * 20, 9);
+        let tokens = Tokens { data: &data, dims: [2, 1, 90, 20], strides: [1800, 1800, 20] };
+        results.push(attention::forward(tokens, tokens, tokens));
+        results.extend(attention::backward(tokens, tokens, tokens, tokens));
+        results.push(linear_attention::forward(tokens, tokens, tokens));
+        results.extend(linear_attention::backward(tokens, tokens, tokens, tokens));
+        results
+    }
+}

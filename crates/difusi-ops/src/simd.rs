@@ -88,21 +88,54 @@ pub(crate) trait Kernel {
     unsafe fn run<L: Lanes>(self);
 }
 
+/// A kind of vector unit, the narrowest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Unit {
+    /// None that we know.
+    Portable,
+    /// AVX2 and FMA: sixteen registers of 8.
+    Avx2,
+    /// AVX-512: thirty-two registers of 16.
+    Avx512,
+}
+
+/// The widest unit of this CPU.
+pub(crate) fn unit() -> Unit {
+    #[cfg(test)]
+    return detected().min(tests::LIMIT.get());
+    #[cfg(not(test))]
+    detected()
+}
+
+fn detected() -> Unit {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::is_x86_feature_detected as has;
+        if has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl") {
+            return Unit::Avx512;
+        }
+        if has!("avx2") && has!("fma") {
+            return Unit::Avx2;
+        }
+    }
+    Unit::Portable
+}
+
 /// Runs a kernel with the widest vectors that this CPU has.
 ///
 /// # Safety
 /// The pointers inside `kernel` are valid as its documentation says.
 pub(crate) unsafe fn dispatch<K: Kernel>(kernel: K) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        if std::arch::is_x86_feature_detected!("avx512f") {
-            return unsafe { x86::with_avx512(kernel) };
-        }
-        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
-            return unsafe { x86::with_avx2(kernel) };
-        }
+    match unit() {
+        // SAFETY: `unit` has found the features on this CPU.
+        #[cfg(target_arch = "x86_64")]
+        Unit::Avx512 => unsafe { x86::with_avx512(kernel) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Unit::Avx2 => unsafe { x86::with_avx2(kernel) },
+        // SAFETY: plain arrays need no features.
+        _ => unsafe { kernel.run::<Portable>() },
     }
-    unsafe { kernel.run::<Portable>() }
 }
 
 /// Plain arrays: what other CPUs run, vectorised by the compiler as far as it can.
@@ -178,15 +211,11 @@ mod x86 {
 
     use super::{Kernel, Lanes};
 
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-    unsafe fn all_avx512<K: Kernel>(kernel: K) {
-        unsafe { kernel.run::<Avx512>() }
-    }
-
     /// # Safety
-    /// As [`super::dispatch`], on a CPU with AVX-512F.
+    /// As [`super::dispatch`], on a CPU with these features.
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
     pub(super) unsafe fn with_avx512<K: Kernel>(kernel: K) {
-        unsafe { all_avx512(kernel) }
+        unsafe { kernel.run::<Avx512>() }
     }
 
     /// # Safety
@@ -325,8 +354,13 @@ mod x86 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    thread_local! {
+        /// The widest unit that this thread may use: lets tests try the others.
+        pub(crate) static LIMIT: std::cell::Cell<Unit> = const { std::cell::Cell::new(Unit::Avx512) };
+    }
 
     struct Exp<'a>(&'a [f32], &'a mut [f32]);
 
@@ -339,10 +373,10 @@ mod tests {
         }
     }
 
-    fn check_exp(run: unsafe fn(Exp<'_>)) {
+    fn check_exp(run: impl Fn(Exp<'_>)) {
         let x: Vec<f32> = (0..160_000).map(|i| -87.0 + i as f32 * (175.0 / 160_000.0)).collect();
         let mut y = vec![0.0; x.len()];
-        unsafe { run(Exp(&x, &mut y)) };
+        run(Exp(&x, &mut y));
         for (x, y) in x.iter().zip(&y) {
             let exact = f64::from(*x).exp();
             assert!((f64::from(*y) / exact - 1.0).abs() < 2.5e-7, "exp({x}) = {y}, exactly {exact}");
@@ -351,11 +385,11 @@ mod tests {
 
     #[test]
     fn exp_is_right_on_every_unit() {
-        check_exp(dispatch::<Exp<'_>>);
-        check_exp(<Exp<'_> as Kernel>::run::<Portable>);
+        check_exp(|e| unsafe { dispatch(e) });
+        check_exp(|e| unsafe { e.run::<Portable>() });
         #[cfg(target_arch = "x86_64")]
-        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
-            check_exp(x86::with_avx2::<Exp<'_>>);
+        if unit() >= Unit::Avx2 {
+            check_exp(|e| unsafe { x86::with_avx2(e) });
         }
     }
 

@@ -83,7 +83,9 @@ fn sweep(source: &[f32], packed: &Packed, bias: &[f32], sweep: Sweep) -> Vec<f32
     unsafe {
         filled(len, |out| {
             sweep.strips().into_par_iter().for_each(|strip| {
-                with_scratch(sweep.scratch(strip), |plane| run_strip(source, plane, &sweep, strip, (packed, start, out)));
+                with_scratch(sweep.scratch(strip), |plane| {
+                    run_strip(source, plane, &sweep, strip, (packed, start, out))
+                });
             });
         })
     }

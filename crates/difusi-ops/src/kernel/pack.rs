@@ -2,7 +2,10 @@
 
 use rayon::prelude::*;
 
-use crate::buffer::{Aligned, Shared};
+use crate::{
+    buffer::{Aligned, Shared},
+    simd::{Unit, unit},
+};
 
 /// A run of output channels that one register tile covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +18,7 @@ pub(crate) struct Block {
 
 /// Cuts `channels` into blocks of up to four vectors (one where the CPU has only 16 registers).
 pub(crate) fn blocks(channels: usize) -> Vec<Block> {
-    let widest = if wide_registers() { 4 } else { 1 };
+    let widest = if unit() == Unit::Avx512 { 4 } else { 1 };
     let (mut left, mut first, mut blocks) = (channels.div_ceil(16), 0, Vec::new());
     while left > 0 {
         // Five as three and two: a block of one keeps too few sums in flight.
@@ -25,14 +28,6 @@ pub(crate) fn blocks(channels: usize) -> Vec<Block> {
         left -= vectors;
     }
     blocks
-}
-
-fn wide_registers() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    let wide = std::arch::is_x86_feature_detected!("avx512f");
-    #[cfg(not(target_arch = "x86_64"))]
-    let wide = false;
-    wide
 }
 
 /// Which convolution the weights are packed for.

@@ -1,0 +1,189 @@
+//! Every op equals the one composed of burn's ops, forward and backward, on awkward shapes.
+
+use burn::tensor::Tensor;
+use difusi_ops::{self as ops, ConvSpec, composed};
+
+use crate::support::{check_equal_ops, flat};
+
+#[test]
+fn convolution() {
+    // batch, height, width, in, out, kernel, stride, padding
+    let cases: &[[usize; 8]] = &[
+        [2, 9, 7, 16, 64, 3, 1, 1],
+        [1, 5, 5, 3, 20, 3, 1, 1],
+        [3, 8, 6, 1, 32, 7, 1, 3],
+        [2, 7, 9, 32, 1, 3, 1, 1],
+        [1, 6, 6, 17, 33, 5, 1, 2],
+        [2, 4, 4, 32, 80, 1, 1, 0],
+        [5, 3, 3, 48, 112, 3, 1, 1],
+        [2, 9, 8, 5, 7, 3, 2, 1],
+        [2, 8, 8, 6, 18, 4, 2, 1],
+        [2, 8, 10, 4, 16, 2, 2, 0],
+        [1, 1, 1, 2, 3, 3, 1, 1],
+        [2, 7, 7, 3, 5, 3, 1, 0],
+        [2, 6, 5, 3, 5, 1, 2, 0],
+        [1, 40, 33, 4, 8, 3, 1, 1],
+        [70, 4, 4, 8, 16, 3, 1, 1],
+        [2, 3, 4, 3, 5, 1, 1, 1],
+    ];
+    for &[b, h, w, i, o, k, stride, padding] in cases {
+        let spec = ConvSpec { stride, padding };
+        let shape = |t: &[Tensor<1>]| {
+            let [x, weight, bias] = [t[0].clone(), t[1].clone(), t[2].clone()];
+            (x.reshape([b, h, w, i]), weight.reshape([o, i, k, k]), Some(bias))
+        };
+        let ours = |t: &[Tensor<1>]| {
+            let (x, weight, bias) = shape(t);
+            flat(ops::conv2d(x, weight, bias, spec))
+        };
+        let burns = |t: &[Tensor<1>]| {
+            let (x, weight, bias) = shape(t);
+            flat(composed::conv2d(x, weight, bias, spec))
+        };
+        check_equal_ops(
+            &ours,
+            &burns,
+            &[b * h * w * i, o * i * k * k, o],
+            &format!("{b}x{h}x{w}x{i} -> {o}, {k} {spec:?}"),
+        );
+    }
+}
+
+#[test]
+fn convolution_without_bias_of_a_view() {
+    let shape = |t: &[Tensor<1>]| {
+        let x = t[0].clone().reshape([2, 8, 5, 6]).permute([0, 2, 3, 1]); // not contiguous
+        (x, t[1].clone().reshape([4, 8, 3, 3]))
+    };
+    let spec = ConvSpec::same(3);
+    let ours = |t: &[Tensor<1>]| flat(ops::conv2d(shape(t).0, shape(t).1, None, spec));
+    let burns = |t: &[Tensor<1>]| flat(composed::conv2d(shape(t).0, shape(t).1, None, spec));
+    check_equal_ops(&ours, &burns, &[480, 288], "a permuted image");
+}
+
+#[test]
+fn linear() {
+    for (rows, inside, out) in [(1, 16, 64), (7, 33, 5), (64, 32, 128), (13, 1, 1)] {
+        let shape = |t: &[Tensor<1>]| {
+            let [x, weight, bias] = [t[0].clone(), t[1].clone(), t[2].clone()];
+            (x.reshape([rows, 1, inside]), weight.reshape([out, inside]), Some(bias))
+        };
+        let ours = |t: &[Tensor<1>]| {
+            let (x, w, b) = shape(t);
+            flat(ops::linear(x, w, b))
+        };
+        let burns = |t: &[Tensor<1>]| {
+            let (x, w, b) = shape(t);
+            flat(composed::linear(x, w, b))
+        };
+        check_equal_ops(&ours, &burns, &[rows * inside, out * inside, out], &format!("linear {rows} {inside} {out}"));
+    }
+}
+
+#[test]
+fn norms() {
+    for [b, h, w, c] in [[2, 5, 7, 64], [1, 3, 3, 5], [3, 13, 12, 17], [2, 1, 1, 1], [1, 20, 9, 32], [1, 2, 2, 1040]] {
+        let x = |t: &[Tensor<1>]| t[0].clone().reshape([b, h, w, c]);
+        let gain = |t: &[Tensor<1>]| t[1].clone();
+        let both = |t: &[Tensor<1>]| Some((t[2].clone().reshape([b, c]), t[3].clone().reshape([b, c])));
+        let (image, what) = (b * h * w * c, format!("{b}x{h}x{w}x{c}"));
+        check_equal_ops(
+            &|t| flat(ops::rms_norm(x(t), gain(t))),
+            &|t| flat(composed::rms_norm(x(t), gain(t))),
+            &[image, c],
+            &format!("norm {what}"),
+        );
+        check_equal_ops(
+            &|t| flat(ops::rms_norm_silu(x(t), gain(t), None)),
+            &|t| flat(composed::rms_norm_silu(x(t), gain(t), None)),
+            &[image, c],
+            &format!("norm and silu {what}"),
+        );
+        check_equal_ops(
+            &|t| flat(ops::rms_norm_silu(x(t), gain(t), both(t))),
+            &|t| flat(composed::rms_norm_silu(x(t), gain(t), both(t))),
+            &[image, c, b * c, b * c],
+            &format!("block {what}"),
+        );
+    }
+}
+
+#[test]
+fn norm_of_nothing_is_nothing() {
+    let device = burn::tensor::Device::flex();
+    let y = ops::rms_norm(Tensor::<4>::zeros([1, 2, 2, 20], &device), Tensor::ones([20], &device));
+    assert!(crate::support::floats(y).iter().all(|&y| y == 0.0));
+}
+
+#[test]
+fn attention_of_both_kinds() {
+    for [b, heads, n, m, d] in
+        [[2, 4, 49, 53, 32], [1, 1, 1, 1, 1], [3, 2, 70, 5, 7], [1, 3, 130, 130, 16], [2, 1, 5, 9, 40]]
+    {
+        // As a network has them: cut from [B, tokens, heads, D], so the heads are strided views.
+        let view = |x: &Tensor<1>, n: usize| x.clone().reshape([b, n, heads, d]).swap_dims(1, 2);
+        let qkv = |t: &[Tensor<1>]| (view(&t[0], n), view(&t[1], m), view(&t[2], m));
+        let sizes = [b * heads * n * d, b * heads * m * d, b * heads * m * d];
+        let split = |f: &dyn Fn(Tensor<4>, Tensor<4>, Tensor<4>) -> Tensor<4>, t: &[Tensor<1>]| {
+            let (q, k, v) = qkv(t);
+            flat(f(q, k, v))
+        };
+        let what = format!("{b} {heads} {n} {m} {d}");
+        check_equal_ops(
+            &|t| split(&ops::attention, t),
+            &|t| split(&composed::attention, t),
+            &sizes,
+            &format!("attention {what}"),
+        );
+        check_equal_ops(
+            &|t| split(&ops::linear_attention, t),
+            &|t| split(&composed::linear_attention, t),
+            &sizes,
+            &format!("linear attention {what}"),
+        );
+    }
+}
+
+#[test]
+fn moving_pixels() {
+    for [b, h, w, c] in [[2, 4, 6, 3], [1, 2, 2, 16], [3, 6, 2, 1]] {
+        let x = |t: &[Tensor<1>]| t[0].clone().reshape([b, h, w, c]);
+        let size = [b * h * w * c];
+        check_equal_ops(
+            &|t| flat(ops::upsample_nearest2(x(t))),
+            &|t| flat(composed::upsample_nearest2(x(t))),
+            &size,
+            "up",
+        );
+        check_equal_ops(
+            &|t| flat(ops::pixel_unshuffle2(x(t))),
+            &|t| flat(composed::pixel_unshuffle2(x(t))),
+            &size,
+            "down",
+        );
+    }
+}
+
+/// Channel `4c + 2 p1 + p2` of the small image is channel `c` of pixel `(2h + p1, 2w + p2)`.
+#[test]
+fn unshuffled_channels_are_in_einops_order() {
+    let device = burn::tensor::Device::flex();
+    let x = Tensor::<1>::from_data(burn::tensor::TensorData::new((0..24).map(|i| i as f32).collect(), [24]), &device);
+    let y = crate::support::floats(ops::pixel_unshuffle2(x.reshape([1, 2, 4, 3])));
+    for (w, c, p1, p2) in (0..24).map(|i| (i / 12, i / 4 % 3, i / 2 % 2, i % 2)) {
+        assert_eq!(y[w * 12 + 4 * c + 2 * p1 + p2], ((p1 * 4 + 2 * w + p2) * 3 + c) as f32);
+    }
+}
+
+#[test]
+fn row_sums() {
+    let x = |t: &[Tensor<1>]| t[0].clone().reshape([3, 50]);
+    check_equal_ops(&|t| ops::row_sums(x(t)), &|t| composed::row_sums(x(t)), &[150], "row sums");
+}
+
+#[test]
+fn channels_are_joined() {
+    let device = burn::tensor::Device::flex();
+    let (a, b) = (Tensor::<4>::zeros([2, 3, 4, 5], &device), Tensor::ones([2, 3, 4, 6], &device));
+    assert_eq!(ops::cat_channels(vec![a, b]).dims(), [2, 3, 4, 11]);
+}
