@@ -223,21 +223,8 @@ impl Schedule {
                 checks.require(start.is_finite(), "schedule.start", start, "a number below `end`");
                 checks.require(start < end && end.is_finite(), "schedule.end", end, "a number above `start`");
             }
-            Self::CustomBetas { betas } => {
-                check_length(checks, "schedule.betas", betas.len(), timesteps);
-                for (i, b) in betas.iter().enumerate() {
-                    check_beta(checks, &format!("schedule.betas[{i}]"), *b);
-                }
-            }
-            Self::CustomAlphaBars { alpha_bars } => {
-                check_length(checks, "schedule.alpha_bars", alpha_bars.len(), timesteps);
-                let mut before = 1.0;
-                for (i, a) in alpha_bars.iter().enumerate() {
-                    let accepted = format!("a number in (0, {before}): alpha-bar falls");
-                    checks.require(*a > 0.0 && *a < before, &format!("schedule.alpha_bars[{i}]"), a, accepted);
-                    before = *a;
-                }
-            }
+            Self::CustomBetas { betas } => check_betas(checks, betas, timesteps),
+            Self::CustomAlphaBars { alpha_bars } => check_alpha_bars(checks, alpha_bars, timesteps),
         }
     }
 
@@ -334,4 +321,21 @@ fn check_ends(checks: &mut Checks, start: f64, end: f64) {
 fn check_length(checks: &mut Checks, key: &str, length: usize, timesteps: usize) {
     let accepted = format!("{timesteps} numbers, one per timestep");
     checks.require(length == timesteps, key, format_args!("a list of {length}"), accepted);
+}
+
+fn check_betas(checks: &mut Checks, betas: &[f64], timesteps: usize) {
+    check_length(checks, "schedule.betas", betas.len(), timesteps);
+    for (i, b) in betas.iter().enumerate() {
+        check_beta(checks, &format!("schedule.betas[{i}]"), *b);
+    }
+}
+
+fn check_alpha_bars(checks: &mut Checks, alpha_bars: &[f64], timesteps: usize) {
+    check_length(checks, "schedule.alpha_bars", alpha_bars.len(), timesteps);
+    let mut before = 1.0;
+    for (i, a) in alpha_bars.iter().enumerate() {
+        let accepted = format!("a number in (0, {before}): alpha-bar falls");
+        checks.require(*a > 0.0 && *a < before, &format!("schedule.alpha_bars[{i}]"), a, accepted);
+        before = *a;
+    }
 }

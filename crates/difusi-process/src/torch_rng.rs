@@ -38,7 +38,7 @@ impl TorchRng {
         }
         let mut values: Vec<f32> = (0..count).map(|_| self.uniform_f32()).collect();
         values.chunks_exact_mut(BLOCK).for_each(box_muller);
-        if count % BLOCK != 0 {
+        if !count.is_multiple_of(BLOCK) {
             let tail = &mut values[count - BLOCK..]; // drawn anew, overlapping the block before
             tail.fill_with(|| self.uniform_f32());
             box_muller(tail);

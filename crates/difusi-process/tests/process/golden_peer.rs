@@ -56,6 +56,8 @@ fn torch_rng_draws_pytorchs_normals() {
     check_all_close("image", &channels_first(image), &golden.get("image").1, 1e-6);
 }
 
+type Column = fn(&Tables) -> &[f64];
+
 /// Buffers of GaussianDiffusion. Its sigmoid schedule takes its ends in f32, which moves the last steps by about 1e-4 of themselves.
 #[test]
 fn tables_are_the_peers() {
@@ -63,7 +65,7 @@ fn tables_are_the_peers() {
     let to_f32 = |column: &[f64]| column.iter().map(|v| *v as f32).collect::<Vec<_>>();
     for schedule in ["linear", "cosine", "sigmoid"] {
         let tables = build(&arguments("pred_v", schedule, "")).tables;
-        let columns: [(&str, fn(&Tables) -> &[f64], f32); 6] = [
+        let columns: [(&str, Column, f32); 6] = [
             ("betas", |t| &t.betas, 5e-6),
             ("alphas_cumprod", |t| &t.alpha_bars, 1e-7),
             ("posterior_variance", |t| &t.posterior_variance, 5e-6),

@@ -50,11 +50,14 @@ fn samples_have_the_datas_moments() {
     }
 }
 
+/// `t`, and what the network was conditioned on.
+type Seen = (Vec<f32>, Option<Vec<f32>>);
+
 /// Elementwise, with memory of what it was given.
 struct Recorder {
     self_condition: bool,
     channels: usize,
-    seen: RefCell<Vec<(Vec<f32>, Option<Vec<f32>>)>>,
+    seen: RefCell<Vec<Seen>>,
 }
 
 impl Recorder {
