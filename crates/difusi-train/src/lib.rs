@@ -8,6 +8,7 @@
 //!
 //! Deliberately absent: mixed precision, several devices, optimisers other than Adam's family.
 
+mod choices;
 mod config;
 mod ema;
 mod error;
@@ -17,12 +18,15 @@ mod objective;
 mod optimizer;
 mod order;
 mod params;
+mod report;
 mod state;
 mod trainer;
 
-pub use config::{ConfigIssue, LearningRateSchedule, MicroBatch, OptimizerConfig, Precision, TrainConfig};
+pub use choices::{LearningRateSchedule, MicroBatch, OptimizerConfig, Precision};
+pub use config::{ConfigIssue, TrainConfig};
 pub use ema::ema_decay;
 pub use error::{ConfigIssues, TrainError};
 pub use memory::{auto_micro_batch, available_memory};
 pub use objective::{DiffusionObjective, Objective, Phase, StepContext};
-pub use trainer::{StepReport, Trainer, TrainerOptions, Weights};
+pub use report::{StepReport, TrainerOptions, Weights};
+pub use trainer::Trainer;

@@ -21,51 +21,12 @@ use crate::objective::{Objective, Phase, StepContext};
 use crate::optimizer::{Moments, Update, clip_scale};
 use crate::order::Order;
 use crate::params::{self, Fill, Layout};
-use crate::{MicroBatch, TrainConfig, TrainError, auto_micro_batch, available_memory};
+use crate::{
+    MicroBatch, StepReport, TrainConfig, TrainError, TrainerOptions, Weights, auto_micro_batch, available_memory,
+};
 
 /// Steps in a row without a finite loss and gradient after which training stops.
 const MOST_SKIPPED: u32 = 10;
-
-/// What only the caller knows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TrainerOptions {
-    /// Bytes of activations that training one image keeps. Without it `micro_batch = "auto"` is the whole batch.
-    pub activation_bytes_per_image: Option<u64>,
-    /// Bytes that training may take, weights and optimiser included. Without it: three quarters of what is available.
-    pub memory_limit: Option<u64>,
-}
-
-/// What one step did.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StepReport {
-    /// Finished steps, this one included: 1 after the first step of a run.
-    pub step: u64,
-    /// Mean loss over the step's images, before the update; not finite where the step was skipped for it.
-    pub loss: f64,
-    /// Learning rate of this step.
-    pub learning_rate: f64,
-    /// L2 norm of the gradient before clipping.
-    pub grad_norm: f64,
-    /// `loss`, or the first parameter whose gradient was not finite, where the step changed nothing for that reason.
-    pub skipped: Option<String>,
-    /// Skipped steps of the run so far.
-    pub skipped_total: u64,
-    /// Images seen since the run began.
-    pub images_seen: u64,
-    /// Passes over the data set; `None` where it is unlimited.
-    pub epoch: Option<f64>,
-    /// Wall-clock seconds of this step.
-    pub seconds: f64,
-}
-
-/// Which weights a model is to have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Weights {
-    /// Those the optimiser moves.
-    Raw,
-    /// The average of this index in `train.ema`.
-    Ema(usize),
-}
 
 /// Everything that decides the rest of a run, beside the config.
 #[derive(Clone, Debug)]
@@ -80,6 +41,27 @@ pub(crate) struct Progress {
     pub(crate) weights: Vec<f32>,
     pub(crate) moments: Moments,
     pub(crate) emas: Vec<Ema>,
+}
+
+impl Progress {
+    /// Where a run of `config` begins with these weights.
+    fn start(config: &TrainConfig, weights: Vec<f32>) -> Self {
+        let micro_batch = match config.micro_batch {
+            MicroBatch::Images(n) => n,
+            MicroBatch::Auto => config.batch_size,
+        };
+        Self {
+            step: 0,
+            images_seen: 0,
+            skipped_total: 0,
+            skipped_in_a_row: 0,
+            ema_updates: 0,
+            micro_batch,
+            moments: Moments::new(weights.len()),
+            emas: config.ema.iter().map(|&rate| Ema::new(rate, &weights)).collect(),
+            weights,
+        }
+    }
 }
 
 /// Trains the model of an objective. `next()` makes steps until `train.steps` are done, or one fails.
@@ -131,22 +113,8 @@ impl<O: Objective> Trainer<O> {
         if weights.is_empty() {
             return Err(TrainError::NothingToTrain { trainable: 0 });
         }
-        let micro_batch = match config.micro_batch {
-            MicroBatch::Images(n) => n,
-            MicroBatch::Auto => config.batch_size,
-        };
-        let progress = Progress {
-            step: 0,
-            images_seen: 0,
-            skipped_total: 0,
-            skipped_in_a_row: 0,
-            ema_updates: 0,
-            micro_batch,
-            moments: Moments::new(layout.len),
-            emas: config.ema.iter().map(|&rate| Ema::new(rate, &weights)).collect(),
-            weights,
-        };
         Ok(Self {
+            progress: Progress::start(&config, weights),
             order: Arc::new(Order::new(&config, data.count())),
             grads: vec![0.0; layout.len],
             loader: None,
@@ -158,14 +126,15 @@ impl<O: Objective> Trainer<O> {
             layout,
             device,
             data,
-            progress,
         })
     }
 
-    /// Decides `micro_batch = "auto"` from memory; call it before the first step. A number in the config stands.
+    /// Decides `micro_batch = "auto"` from memory, once: a number in the config stands, and so does the number of a run that
+    /// has made steps.
     #[must_use]
     pub fn with_options(mut self, options: TrainerOptions) -> Self {
-        if let (MicroBatch::Auto, Some(per_image)) = (self.config.micro_batch, options.activation_bytes_per_image) {
+        let auto = self.config.micro_batch == MicroBatch::Auto && self.progress.step == 0;
+        if let (true, Some(per_image)) = (auto, options.activation_bytes_per_image) {
             let limit = options.memory_limit.or_else(|| available_memory().map(|b| b / 4 * 3));
             // weights twice (host and device), gradients twice, two moments, the averages
             let fixed = (self.layout.len * 4 * (6 + self.config.ema.len())) as u64;
@@ -257,8 +226,8 @@ impl<O: Objective> Trainer<O> {
     /// The gradient's norm, and the tensor to blame where it is not finite.
     fn norm(&self) -> (f64, Option<String>) {
         let norm = difusi_ops::ordered::grad_norm(self.layout.trained().map(|(_, r)| &self.grads[r]));
-        let bad = if norm.is_finite() { None } else { self.layout.first_bad(&self.grads).map(str::to_owned) };
-        (norm, bad)
+        let bad = || self.layout.first_bad(&self.grads).unwrap_or("gradient").to_owned();
+        (norm, (!norm.is_finite()).then(bad))
     }
 
     fn update(&mut self, learning_rate: f64, grad_norm: f64, touched: &[bool]) {
