@@ -112,7 +112,10 @@ pub enum DataError {
         count: u64,
     },
     /// A download that failed on every mirror.
-    #[error("cannot fetch {file}\n{}\n  a proxy is read from HTTPS_PROXY; another mirror is given with DIFUSI_MIRROR", indented(attempts))]
+    #[error(
+        "cannot fetch {file}\n{}\n  a proxy is read from HTTPS_PROXY; another mirror is given with DIFUSI_MIRROR",
+        indented(attempts)
+    )]
     Download {
         /// The file wanted.
         file: String,

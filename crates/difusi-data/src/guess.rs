@@ -8,8 +8,8 @@ use difusi_core::ImageSize;
 use crate::folder::{Entry, scan};
 use crate::locate::named;
 use crate::{
-    Channels, Cifar10Config, DataConfig, DataError, DigitsConfig, FolderConfig, IdxConfig, LabelSource, NamedSet, Search,
-    Split, cifar, decode, idx,
+    Channels, Cifar10Config, DataConfig, DataError, DigitsConfig, FolderConfig, IdxConfig, LabelSource, NamedSet,
+    Search, Split, cifar, decode, idx,
 };
 
 /// Images of a folder that are looked at.
@@ -23,7 +23,8 @@ const LARGEST: usize = 128;
 /// # Errors
 /// Nothing at `path`, or nothing known there.
 pub fn guess(path: &Path, search: &Search) -> Result<DataConfig, DataError> {
-    let split_of = |holds: &dyn Fn(&Path, Split) -> bool| [Split::Train, Split::Test].into_iter().find(|s| holds(path, *s));
+    let split_of =
+        |holds: &dyn Fn(&Path, Split) -> bool| [Split::Train, Split::Test].into_iter().find(|s| holds(path, *s));
     if path.is_file() {
         return guess_file(path);
     }

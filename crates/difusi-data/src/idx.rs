@@ -144,9 +144,8 @@ fn find(config: &IdxConfig, search: &Search) -> Result<(PathBuf, Option<PathBuf>
     };
     let what = format!("{what} `{}`", search.data.as_ref().unwrap_or(&config.path).display());
     let files = format!("a folder that has {file}.gz (or {file}), or such a file");
-    let at = search.locate(&config.path, Wanted { what: &what, files: &files }, |p| {
-        p.is_file() || holds(p, config.split)
-    })?;
+    let at = search
+        .locate(&config.path, Wanted { what: &what, files: &files }, |p| p.is_file() || holds(p, config.split))?;
     if at.is_file() {
         let labels = sibling(&at);
         return Ok((at, labels));

@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use crate::folder::{Survey, survey};
 use crate::{
-    Cifar10Config, DataConfig, DataError, Digits, IdxConfig, InMemory, NamedSet, OpenOptions, Skipped, Split, cifar, guess,
-    idx, locate,
+    Cifar10Config, DataConfig, DataError, Digits, IdxConfig, InMemory, NamedSet, OpenOptions, Skipped, Split, cifar,
+    guess, idx, locate,
 };
 
 /// Digits drawn for the statistics.
@@ -176,13 +176,8 @@ fn of_memory(kind: &'static str, path: Option<PathBuf>, set: &InMemory, names: &
     let (mean, std) = Moments::of(set.bytes(), c).statistics();
     let size = [h as u64, w as u64];
     let labels = set.labels().unwrap_or_default();
-    let example = |i: usize| ExampleInfo {
-        index: i as u64,
-        file: None,
-        size,
-        label: labels.get(i).copied(),
-        caption: None,
-    };
+    let example =
+        |i: usize| ExampleInfo { index: i as u64, file: None, size, label: labels.get(i).copied(), caption: None };
     let mode = if c == 1 { "L" } else { "RGB" };
     DataInfo {
         kind,
@@ -192,7 +187,7 @@ fn of_memory(kind: &'static str, path: Option<PathBuf>, set: &InMemory, names: &
         height: [size[0]; 2],
         width: [size[1]; 2],
         modes: BTreeMap::from([(mode.to_string(), set.count())]),
-        classes: classes(labels.iter().copied(), names, 0),
+        classes: classes(labels.iter().copied(), names, if labels.is_empty() { 0 } else { names.len() as u32 }),
         captions: 0,
         skipped: Vec::new(),
         ignored: 0,

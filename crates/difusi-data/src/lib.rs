@@ -40,4 +40,4 @@ pub use named::NamedSet;
 pub use report::{OpenOptions, Opened, Report, Skipped};
 
 #[cfg(test)]
-mod testing;
+mod tests;

@@ -54,9 +54,7 @@ impl Search {
     fn places(&self, path: &Path) -> Vec<PathBuf> {
         let below = |root: &Path| -> Vec<PathBuf> {
             match named(path) {
-                Some(set) => {
-                    set.folders().iter().map(|f| root.join(f)).chain([root.to_path_buf()]).collect()
-                }
+                Some(set) => set.folders().iter().map(|f| root.join(f)).chain([root.to_path_buf()]).collect(),
                 None => vec![root.join(path)],
             }
         };

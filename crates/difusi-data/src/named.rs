@@ -86,9 +86,7 @@ impl NamedSet {
                 "Bag",
                 "Ankle boot",
             ],
-            Self::Cifar10 => {
-                ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
-            }
+            Self::Cifar10 => ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"],
         }
     }
 
@@ -136,9 +134,6 @@ impl FromStr for NamedSet {
     type Err = DataError;
 
     fn from_str(name: &str) -> Result<Self, DataError> {
-        Self::ALL
-            .into_iter()
-            .find(|s| s.name() == name)
-            .ok_or_else(|| DataError::UnknownSet { name: name.to_string() })
+        Self::ALL.into_iter().find(|s| s.name() == name).ok_or_else(|| DataError::UnknownSet { name: name.to_string() })
     }
 }

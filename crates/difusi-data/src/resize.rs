@@ -154,8 +154,10 @@ mod tests {
     /// ```
     #[test]
     fn as_pillow() {
-        let image: Vec<u8> =
-            (0..108).map(|i| (i % 12, i / 12)).map(|(x, y)| ((x * x * 7 + y * y * 13 + x * y * 3) % 256) as u8).collect();
+        let image: Vec<u8> = (0..108)
+            .map(|i| (i % 12, i / 12))
+            .map(|(x, y)| ((x * x * 7 + y * y * 13 + x * y * 3) % 256) as u8)
+            .collect();
         for (to, want) in [([5, 4], &PILLOW_5X4[..]), ([2, 5], &PILLOW_2X5[..])] {
             let out = bytes(&image, [9, 12, 1], to.into());
             assert!(out.iter().zip(want).all(|(a, b)| a.abs_diff(*b) <= 1), "{out:?}\n{want:?}");
@@ -163,6 +165,7 @@ mod tests {
         }
     }
 
-    const PILLOW_5X4: [u8; 20] = [66, 160, 139, 145, 137, 87, 96, 132, 101, 124, 82, 147, 120, 164, 116, 96, 171, 103, 165, 148];
+    const PILLOW_5X4: [u8; 20] =
+        [66, 160, 139, 145, 137, 87, 96, 132, 101, 124, 82, 147, 120, 164, 116, 96, 171, 103, 165, 148];
     const PILLOW_2X5: [u8; 10] = [112, 117, 88, 131, 121, 145, 128, 129, 103, 104];
 }

@@ -40,9 +40,9 @@ struct Arc {
 }
 
 impl Arc {
-    /// Key points about every 40 degrees; the radius shrinks by `spiral` over a whole turn.
+    /// Key points about every 50 degrees; the radius shrinks by `spiral` over a whole turn.
     fn points(&self, spiral: f64) -> Vec<(f64, f64)> {
-        let n = (self.turn.abs() / 0.7).ceil().max(2.0) as usize;
+        let n = (self.turn.abs() / 0.85).ceil().max(2.0) as usize;
         let point = |i: usize| {
             let angle = self.turn * i as f64 / n as f64;
             let r = 1.0 - spiral * angle.abs() / (2.0 * PI);
@@ -98,7 +98,11 @@ fn one(r: &mut Random) -> Vec<Stroke> {
             let mut all = vec![cornered(&[&[flag, middle, stem[0]], &stem[1..]])];
             if kind == 2 {
                 let (l, w) = (r.range(0.14, 0.26), r.range(0.14, 0.26));
-                all.push(smooth(&[(foot - l, 1.0 + r.normal(0.0, 0.02)), (foot, 1.0), (foot + w, 1.0 + r.normal(0.0, 0.02))]));
+                all.push(smooth(&[
+                    (foot - l, 1.0 + r.normal(0.0, 0.02)),
+                    (foot, 1.0),
+                    (foot + w, 1.0 + r.normal(0.0, 0.02)),
+                ]));
             }
             all
         }
@@ -147,13 +151,23 @@ fn three(r: &mut Random) -> Vec<Stroke> {
         let bar = r.normal(0.03, 0.03);
         let middle = (r.range(0.22, 0.32), waist - 0.04);
         let upper = [(r.range(0.02, 0.12), 0.04), (0.35, 0.02 + bar), (top, 0.02)];
-        return vec![cornered(&[&upper, &[middle], &[(middle.0 + 0.18, waist + 0.01), lower[0], lower[1], lower[2], lower[3], lower[4]]])];
+        return vec![cornered(&[
+            &upper,
+            &[middle],
+            &[(middle.0 + 0.18, waist + 0.01), lower[0], lower[1], lower[2], lower[3], lower[4]],
+        ])];
     }
     let begin = (r.range(0.0, 0.14), r.range(0.08, 0.24));
-    let upper = [begin, (0.18, 0.03), (r.range(0.3, 0.4), 0.0), (top - 0.02, 0.12), (top - 0.02, 0.26), (0.45, waist - 0.06)];
+    let upper =
+        [begin, (0.18, 0.03), (r.range(0.3, 0.4), 0.0), (top - 0.02, 0.12), (top - 0.02, 0.26), (0.45, waist - 0.06)];
     if r.chance(0.25) {
         let back = r.range(0.06, 0.12);
-        let turn = [(notch + 0.04, waist + 0.03), (notch - back, waist - 0.01), (notch + 0.04, waist - 0.05), (0.44, waist + 0.02)];
+        let turn = [
+            (notch + 0.04, waist + 0.03),
+            (notch - back, waist - 0.01),
+            (notch + 0.04, waist - 0.05),
+            (0.44, waist + 0.02),
+        ];
         return vec![smooth(&[&upper[..5], &turn, &lower].concat())];
     }
     vec![cornered(&[&[&upper[..], &[(notch, waist)]].concat(), &lower])]
@@ -169,13 +183,17 @@ fn four(r: &mut Random) -> Vec<Stroke> {
         0 => {
             let (x, y) = (r.range(0.1, 0.26), r.range(0.0, 0.12));
             let corner = (r.range(0.0, 0.1), bar);
-            let left = cornered(&[&[(x, y), ((x + corner.0) / 2.0 - 0.01, bar * 0.55), corner], &[(0.3, bar + 0.01), tail]]);
+            let left =
+                cornered(&[&[(x, y), ((x + corner.0) / 2.0 - 0.01, bar * 0.55), corner], &[(0.3, bar + 0.01), tail]]);
             let top = (stem + r.range(0.0, 0.08), r.range(0.0, 0.3));
             vec![left, smooth(&[top, ((top.0 + stem) / 2.0, 0.55), foot])]
         }
         1 => {
             let (top, meet) = ((stem, 0.0), (r.range(-0.04, 0.04), bar));
-            let left = cornered(&[&[(stem + r.range(-0.04, 0.05), r.range(-0.02, 0.06)), (0.24, bar * 0.52), meet], &[(0.35, bar), tail]]);
+            let left = cornered(&[
+                &[(stem + r.range(-0.04, 0.05), r.range(-0.02, 0.06)), (0.24, bar * 0.52), meet],
+                &[(0.35, bar), tail],
+            ]);
             vec![left, smooth(&[top, (stem - 0.01, 0.5), foot])]
         }
         _ => {
@@ -198,7 +216,13 @@ fn five(r: &mut Random) -> Vec<Stroke> {
     let (left, shoulder) = (r.range(0.08, 0.2), r.range(0.36, 0.48));
     let right = r.range(0.56, 0.7);
     let end = (r.range(-0.06, 0.08), r.range(0.84, 0.97));
-    let belly = [(0.34, shoulder - r.range(0.02, 0.08)), (right - 0.03, shoulder + 0.14), (right - 0.02, 0.76), (0.36, 0.98), end];
+    let belly = [
+        (0.34, shoulder - r.range(0.02, 0.08)),
+        (right - 0.03, shoulder + 0.14),
+        (right - 0.02, 0.76),
+        (0.36, 0.98),
+        end,
+    ];
     let knee = (left - r.range(0.0, 0.06), shoulder);
     let tip = (r.range(0.52, 0.76), r.range(-0.06, 0.08));
     match r.pick(&[0.4, 0.4, 0.2]) {
@@ -217,13 +241,18 @@ fn five(r: &mut Random) -> Vec<Stroke> {
 
 /// A sweep down into a bowl.
 fn six(r: &mut Random) -> Vec<Stroke> {
-    let (top, bowl) = (r.range(0.34, 0.62), r.range(0.42, 0.6));
+    let (top, bowl) = (r.range(0.3, 0.6), r.range(0.44, 0.6));
     let left = r.range(0.04, 0.12);
-    let right = r.range(0.5, 0.68);
+    let right = r.range(0.54, 0.72);
     let bend = r.range(0.0, 0.1);
     let middle = bowl + (1.0 - bowl) / 2.0;
     let sweep = [(top, 0.0), ((top + left) / 2.0 - bend, 0.24), (left + 0.01, 0.52), (left + 0.02, middle + 0.08)];
-    let round = [((left + right) / 2.0 - 0.08, 1.0), (right - 0.06, middle + 0.14), (right - 0.02, middle - 0.06), ((left + right) / 2.0 + 0.04, bowl)];
+    let round = [
+        ((left + right) / 2.0 - 0.08, 1.0),
+        (right - 0.06, middle + 0.14),
+        (right - 0.02, middle - 0.06),
+        ((left + right) / 2.0 + 0.04, bowl),
+    ];
     let close = match r.pick(&[0.5, 0.3, 0.2]) {
         0 => vec![(left + 0.1, middle - 0.04), (left + r.range(0.0, 0.06), middle + 0.1)],
         1 => vec![(left + 0.12, bowl + 0.1), (left + r.range(-0.06, 0.02), middle + 0.02)],
@@ -235,11 +264,11 @@ fn six(r: &mut Random) -> Vec<Stroke> {
 /// A bar and a leg: sharp or round, with a serif, with a crossing bar.
 fn seven(r: &mut Random) -> Vec<Stroke> {
     let top = r.normal(0.05, 0.03);
-    let right = (r.range(0.56, 0.7), top + r.normal(0.0, 0.03));
-    let foot = (r.range(0.12, 0.4), 1.0);
+    let right = (r.range(0.6, 0.78), top + r.normal(0.0, 0.03));
+    let foot = (r.range(0.14, 0.38), 1.0);
     let bow = r.normal(-0.02, 0.04);
     let middle = ((right.0 + foot.0) / 2.0 + bow, 0.52);
-    let begin = (r.range(-0.02, 0.08), top + r.normal(0.01, 0.02));
+    let begin = (r.range(-0.06, 0.05), top + r.normal(0.01, 0.02));
     let mut bar = vec![begin, (0.3, top + r.normal(0.0, 0.02)), right];
     if r.chance(0.25) {
         bar.insert(0, (begin.0 + r.normal(-0.01, 0.02), begin.1 + r.range(0.1, 0.2)));
@@ -265,13 +294,28 @@ fn eight(r: &mut Random) -> Vec<Stroke> {
     let x = 0.34;
     if r.chance(0.15) {
         let (a, b) = (waist / 2.0, (1.0 - waist) / 2.0);
-        let top = Arc { centre: (x, a), radii: (upper, a), from: PI / 2.0 + r.range(-0.4, 0.4), turn: -2.0 * PI - r.range(-0.1, 0.4) };
-        let low = Arc { centre: (x, waist + b), radii: (lower, b), from: -PI / 2.0 + r.range(-0.4, 0.4), turn: 2.0 * PI + r.range(-0.1, 0.4) };
+        let top = Arc {
+            centre: (x, a),
+            radii: (upper, a),
+            from: PI / 2.0 + r.range(-0.4, 0.4),
+            turn: -2.0 * PI - r.range(-0.1, 0.4),
+        };
+        let low = Arc {
+            centre: (x, waist + b),
+            radii: (lower, b),
+            from: -PI / 2.0 + r.range(-0.4, 0.4),
+            turn: 2.0 * PI + r.range(-0.1, 0.4),
+        };
         return vec![smooth(&top.points(0.0)), smooth(&low.points(0.0))];
     }
     let begin = (x + upper - r.range(0.0, 0.12), r.range(0.06, 0.16));
     let down = [(x + 0.02, 0.0), (x - upper, waist * 0.42), (x, waist)];
-    let round = [(x + lower, waist + (1.0 - waist) * 0.5), (x, 1.0), (x - lower, waist + (1.0 - waist) * 0.52), (x + 0.02, waist - 0.02)];
+    let round = [
+        (x + lower, waist + (1.0 - waist) * 0.5),
+        (x, 1.0),
+        (x - lower, waist + (1.0 - waist) * 0.52),
+        (x + 0.02, waist - 0.02),
+    ];
     let end = match r.pick(&[0.5, 0.3, 0.2]) {
         0 => vec![(x + upper, waist * 0.5), (begin.0 + r.normal(0.0, 0.02), begin.1 + r.normal(-0.03, 0.03))],
         1 => vec![(x + upper * 0.9, waist * 0.6), (begin.0 - 0.02, begin.1 - 0.08), (x + 0.02, r.range(-0.02, 0.06))],
@@ -285,16 +329,25 @@ fn nine(r: &mut Random) -> Vec<Stroke> {
     let (bowl, left, right) = (r.range(0.4, 0.56), r.range(0.0, 0.1), r.range(0.5, 0.62));
     let middle = (left + right) / 2.0;
     let begin = (right - r.range(0.0, 0.08), r.range(0.06, 0.18));
-    let round = [begin, (middle + 0.04, 0.0), (left + 0.02, bowl * 0.45), (middle - 0.06, bowl), (right - 0.06, bowl * 0.66)];
+    let round =
+        [begin, (middle + 0.04, 0.0), (left + 0.02, bowl * 0.45), (middle - 0.06, bowl), (right - 0.06, bowl * 0.66)];
     let join = (right + r.normal(0.0, 0.02), r.range(0.02, 0.16));
     let foot = (right - r.range(-0.04, 0.22), 1.0);
     let stem = match r.pick(&[0.5, 0.3, 0.2]) {
         0 => vec![((right + foot.0) / 2.0 + 0.01, 0.55), foot],
-        1 => vec![(right + 0.01, 0.5), (right - 0.06, 0.84), (middle - 0.02, 1.0), (left + r.range(-0.02, 0.08), r.range(0.86, 0.95))],
+        1 => vec![
+            (right + 0.01, 0.5),
+            (right - 0.06, 0.84),
+            (middle - 0.02, 1.0),
+            (left + r.range(-0.02, 0.08), r.range(0.86, 0.95)),
+        ],
         _ => vec![(right - 0.02, 0.5), (right - 0.08, 0.8), (right - r.range(0.2, 0.34), 1.0)],
     };
     if r.chance(0.6) {
         return vec![cornered(&[&[&round[..], &[join]].concat(), &stem])];
     }
-    vec![smooth(&[&round[..4], &[(right - 0.03, bowl * 0.6), (right, bowl * 0.3)], &[]].concat()), smooth(&[&[join], &stem[..]].concat())]
+    vec![
+        smooth(&[&round[..4], &[(right - 0.03, bowl * 0.6), (right, bowl * 0.3)], &[]].concat()),
+        smooth(&[&[join], &stem[..]].concat()),
+    ]
 }

@@ -22,17 +22,13 @@ pub(super) struct Dot {
 pub(super) type Path = Vec<Dot>;
 
 /// Straight pieces between two key points.
-const PIECES: usize = 6;
+const PIECES: usize = 7;
 
 /// A digit's strokes in pixels of an image.
 pub(super) fn write(digit: u32, size: ImageSize, r: &mut Random) -> Vec<Path> {
     let mut glyph = strokes(digit, r);
-    let unsteady = r.range(0.008, 0.026);
-    for knot in glyph.iter_mut().flatten() {
-        knot.at.x += r.normal(0.0, unsteady);
-        knot.at.y += r.normal(0.0, unsteady);
-    }
-    let mut lines: Vec<Vec<Point>> = glyph.iter().map(|s| curve(s)).collect();
+    glyph.iter_mut().for_each(|stroke| shake(stroke, r));
+    let mut lines: Vec<Vec<Point>> = glyph.iter().map(curve).collect();
     let wobble = Wobble::new(r);
     let turned = Turned::new(digit, r);
     lines.iter_mut().flatten().for_each(|p| *p = turned.apply(wobble.apply(*p)));
@@ -42,7 +38,19 @@ pub(super) fn write(digit: u32, size: ImageSize, r: &mut Random) -> Vec<Path> {
     lines.iter().map(|l| pen.follow(l, unit, r)).collect()
 }
 
-/// A Catmull-Rom curve through the key points, parted at corners, as a polyline.
+/// Moves every key point a little; neighbours move alike (their correlation is 0.6), so that round strokes stay round.
+fn shake(stroke: &mut Stroke, r: &mut Random) {
+    let unsteady = r.range(0.008, 0.028);
+    let mut by = Point { x: r.normal(0.0, unsteady), y: r.normal(0.0, unsteady) };
+    for knot in stroke {
+        knot.at.x += by.x;
+        knot.at.y += by.y;
+        by.x = 0.6 * by.x + r.normal(0.0, 0.8 * unsteady);
+        by.y = 0.6 * by.y + r.normal(0.0, 0.8 * unsteady);
+    }
+}
+
+/// A curve through the key points, parted at corners, as a polyline.
 fn curve(stroke: &Stroke) -> Vec<Point> {
     let mut line = Vec::with_capacity(stroke.len() * PIECES + 1);
     let mut begin = 0;
@@ -55,22 +63,62 @@ fn curve(stroke: &Stroke) -> Vec<Point> {
     line
 }
 
+/// Cubic Bezier pieces between key points. At each point the tangent is that of the circle through it and its neighbours,
+/// and the handles are as long as that circle's arc asks for, so that few points make a round bowl.
 fn spline(knots: &[Knot], line: &mut Vec<Point>) {
-    let at = |i: usize| knots[i.min(knots.len() - 1)].at;
-    for i in 0..knots.len() - 1 {
-        let (b, c) = (at(i), at(i + 1));
-        // beyond the ends the curve goes on as it came
-        let a = if i == 0 { Point { x: 2.0 * b.x - c.x, y: 2.0 * b.y - c.y } } else { at(i - 1) };
-        let d = if i + 2 == knots.len() { Point { x: 2.0 * c.x - b.x, y: 2.0 * c.y - b.y } } else { at(i + 2) };
-        let pieces = if knots.len() == 2 { 2 } else { PIECES };
+    let ways: Vec<Way> = (0..knots.len()).map(|i| Way::at(knots, i)).collect();
+    for (pair, way) in knots.windows(2).zip(ways.windows(2)) {
+        let (p, q) = (pair[0].at, pair[1].at);
+        let length = libm::hypot(q.x - p.x, q.y - p.y);
+        let (h, k) = (way[0].handle * length, way[1].handle * length);
+        let handles = [
+            Point { x: p.x + way[0].along.x * h, y: p.y + way[0].along.y * h },
+            Point { x: q.x - way[1].along.x * k, y: q.y - way[1].along.y * k },
+        ];
         let first = usize::from(!line.is_empty());
-        for k in first..=pieces {
-            let t = k as f64 / pieces as f64;
-            let mix = |a: f64, b: f64, c: f64, d: f64| {
-                b + 0.5 * t * (c - a + t * (2.0 * a - 5.0 * b + 4.0 * c - d + t * (3.0 * (b - c) + d - a)))
-            };
-            line.push(Point { x: mix(a.x, b.x, c.x, d.x), y: mix(a.y, b.y, c.y, d.y) });
+        line.extend((first..=PIECES).map(|i| bezier([p, handles[0], handles[1], q], i as f64 / PIECES as f64)));
+    }
+}
+
+fn bezier([a, b, c, d]: [Point; 4], t: f64) -> Point {
+    let s = 1.0 - t;
+    let mix = |a: f64, b: f64, c: f64, d: f64| s * s * (s * a + 3.0 * t * b) + t * t * (3.0 * s * c + t * d);
+    Point { x: mix(a.x, b.x, c.x, d.x), y: mix(a.y, b.y, c.y, d.y) }
+}
+
+/// Where a curve goes at a key point.
+#[derive(Clone, Copy)]
+struct Way {
+    /// Unit vector.
+    along: Point,
+    /// Length of the handles as a share of the chord: 1/3 on a straight line, `(1/3) / cos^2(turn / 4)` on a circle.
+    handle: f64,
+}
+
+impl Way {
+    fn at(knots: &[Knot], i: usize) -> Self {
+        let chord = |i: usize| {
+            let (p, q) = (knots[i].at, knots[i + 1].at);
+            let length = libm::hypot(q.x - p.x, q.y - p.y).max(1e-9);
+            (Point { x: (q.x - p.x) / length, y: (q.y - p.y) / length }, length)
+        };
+        let last = knots.len() - 1;
+        if i > 0 && i < last {
+            let ((u, a), (v, b)) = (chord(i - 1), chord(i));
+            let (x, y) = (u.x * b + v.x * a, u.y * b + v.y * a);
+            let length = libm::hypot(x, y).max(1e-9);
+            let cosine = (u.x * v.x + u.y * v.y).clamp(-1.0, 1.0);
+            let handle = 2.0 / 3.0 / (1.0 + ((1.0 + cosine) / 2.0).sqrt());
+            return Self { along: Point { x: x / length, y: y / length }, handle };
         }
+        // at an end the curve is the same arc seen from its other side
+        let (u, _) = chord(if i == 0 { 0 } else { last - 1 });
+        if last == 1 {
+            return Self { along: u, handle: 1.0 / 3.0 };
+        }
+        let Self { along, handle } = Self::at(knots, if i == 0 { 1 } else { last - 1 });
+        let shadow = 2.0 * (along.x * u.x + along.y * u.y);
+        Self { along: Point { x: shadow * u.x - along.x, y: shadow * u.y - along.y }, handle }
     }
 }
 
@@ -112,9 +160,9 @@ struct Turned([[f64; 2]; 2]);
 
 impl Turned {
     fn new(digit: u32, r: &mut Random) -> Self {
-        let slant = r.normal(0.16, 0.18);
+        let slant = r.normal(0.17, 0.2);
         let angle = r.normal(0.0, 0.07);
-        let stretch = libm::exp(r.normal(0.0, 0.13));
+        let stretch = libm::exp(r.normal(0.04, 0.16));
         let stretch = if digit == 1 { 1.0 } else { stretch };
         let (c, s) = (libm::cos(angle), libm::sin(angle));
         // turn * slant * stretch; y points down, so leaning right moves the top (small y) right
@@ -158,11 +206,11 @@ struct Pen {
 
 impl Pen {
     fn new(unit: f64, r: &mut Random) -> Self {
-        let radius = (1.22 * libm::exp(r.normal(0.0, 0.28))).clamp(0.62, 2.3) * unit;
+        let radius = (1.3 * libm::exp(r.normal(0.0, 0.27))).clamp(0.7, 2.3) * unit;
         Self {
             radius,
             swing: r.range(0.02, 0.2),
-            pressure: r.range(0.86, 1.0),
+            pressure: r.range(0.93, 1.03),
             taper: if r.chance(0.4) { r.range(0.2, 0.55) } else { 0.0 },
         }
     }
@@ -176,8 +224,8 @@ impl Pen {
             let wave = libm::sin(phase + cycles * TAU * s);
             let to_end = (1.0 - s) / 0.25;
             let thin = 1.0 - self.taper * (1.0 - to_end.min(1.0));
-            let radius = (self.radius * (1.0 + self.swing * wave) * thin).max(0.5 * unit);
-            Dot { at: *p, radius, ink: self.pressure - fade * (0.5 + 0.5 * wave) }
+            let radius = (self.radius * (1.0 + self.swing * wave) * thin).max(0.5 * unit.max(1.0));
+            Dot { at: *p, radius, ink: (self.pressure - fade * (0.5 + 0.5 * wave)).min(1.0) }
         };
         line.iter().enumerate().map(dot).collect()
     }

@@ -37,7 +37,7 @@ enum Attempt {
 }
 
 /// Brings a file into `dest`; returns the bytes received. A right file is left alone.
-pub(super) fn download(
+pub(crate) fn download(
     file: &RemoteFile,
     urls: &[String],
     dest: &Path,
@@ -50,9 +50,10 @@ pub(super) fn download(
         return Ok(0);
     }
     let part = dest.join(format!("{}.part", file.name));
-    let mut job = Job { file, part, agent: agent(options), received: 0 };
+    let mut job = Job { file, part, agent: agent(options, true), received: 0 };
     let mut attempts = Vec::new();
     for url in urls {
+        job.agent = agent(options, !is_this_machine(url));
         if try_mirror(&mut job, url, options.retries, &mut attempts, events)? {
             std::fs::rename(&job.part, &target).map_err(DataError::io("write", &target))?;
             events(FetchEvent::Finished { file: file.name.into() });
@@ -62,9 +63,17 @@ pub(super) fn download(
     Err(DataError::Download { file: file.name.into(), attempts })
 }
 
-/// A client that reads the environment's proxy (ureq's default) and gives up on silence.
-fn agent(options: &FetchOptions) -> Agent {
+/// Whether an address is on this machine: no proxy is asked for it.
+fn is_this_machine(url: &str) -> bool {
+    let uri = url.parse::<ureq::http::Uri>();
+    uri.is_ok_and(|u| u.host().is_some_and(|h| h == "localhost" || h == "[::1]" || h.starts_with("127.")))
+}
+
+/// A client that reads the environment's proxy (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`) and gives up on
+/// silence.
+fn agent(options: &FetchOptions, proxy: bool) -> Agent {
     Agent::config_builder()
+        .proxy(ureq::Proxy::try_from_env().filter(|_| proxy))
         .http_status_as_error(false)
         .user_agent(concat!("difusi/", env!("CARGO_PKG_VERSION")))
         .timeout_connect(Some(options.connect_timeout))
@@ -188,7 +197,11 @@ fn receive(
 fn open_part(part: &Path, start: u64) -> Result<File, DataError> {
     let mut options = OpenOptions::new();
     options.create(true).write(true);
-    if start > 0 { options.append(true) } else { options.truncate(true) };
+    if start > 0 {
+        options.append(true)
+    } else {
+        options.truncate(true)
+    };
     options.open(part).map_err(DataError::io("write", part))
 }
 

@@ -7,6 +7,9 @@ mod hash;
 mod http;
 mod tar;
 
+#[cfg(test)]
+pub(crate) use http::download;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 

@@ -24,8 +24,8 @@ const FILES: [&str; 6] = [
 
 /// Whether all six files are there with their size.
 pub(super) fn is_unpacked(dest: &Path) -> bool {
-    let right = |f: &&str| std::fs::metadata(dest.join(FOLDER).join(f)).is_ok_and(|m| m.len() == SIZE);
-    FILES.iter().all(|f| right(&f))
+    let right = |f: &str| std::fs::metadata(dest.join(FOLDER).join(f)).is_ok_and(|m| m.len() == SIZE);
+    FILES.iter().all(|f| right(f))
 }
 
 /// Unpacks the six files to `dest/cifar-10-batches-bin`; each appears whole or not at all.
@@ -83,7 +83,8 @@ fn next_header(tar: &mut impl Read, archive: &Path) -> Result<Option<Header>, Da
         String::from_utf8_lossy(&field[..end]).trim().to_string()
     };
     let octal = |field: &[u8]| u64::from_str_radix(&text(field), 8).ok();
-    let sum: u64 = block.iter().enumerate().map(|(i, b)| if (148..156).contains(&i) { 32 } else { u64::from(*b) }).sum();
+    let sum: u64 =
+        block.iter().enumerate().map(|(i, b)| if (148..156).contains(&i) { 32 } else { u64::from(*b) }).sum();
     let size = octal(&block[124..136]).filter(|s| *s <= 1 << 32);
     match (octal(&block[148..156]) == Some(sum), size) {
         (true, Some(size)) => {
@@ -109,4 +110,76 @@ fn write_whole(body: &mut impl Read, target: &Path, size: u64, archive: &Path) -
     }
     out.sync_all().map_err(DataError::io("write", &part))?;
     std::fs::rename(&part, target).map_err(DataError::io("write", target))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    /// A ustar entry.
+    fn entry(name: &str, kind: u8, body: &[u8]) -> Vec<u8> {
+        let mut h = vec![0; BLOCK];
+        h[..name.len()].copy_from_slice(name.as_bytes());
+        h[124..136].copy_from_slice(format!("{:011o}\0", body.len()).as_bytes());
+        h[148..156].fill(b' ');
+        h[156] = kind;
+        let sum: u64 = h.iter().map(|b| u64::from(*b)).sum();
+        h[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        h.extend(body);
+        h.resize(h.len() + padding(body.len() as u64) as usize, 0);
+        h
+    }
+
+    fn archive(dir: &Path, entries: &[Vec<u8>]) -> std::path::PathBuf {
+        let path = dir.join("a.tar.gz");
+        let file = File::create(&path).unwrap();
+        let mut gz = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
+        gz.write_all(&[entries.concat(), vec![0; 2 * BLOCK]].concat()).unwrap();
+        gz.finish().unwrap();
+        path
+    }
+
+    fn all_six() -> Vec<Vec<u8>> {
+        let body = |i: usize| vec![i as u8; 700];
+        FILES.iter().enumerate().map(|(i, f)| entry(&format!("cifar-10-batches-bin/{f}"), b'0', &body(i))).collect()
+    }
+
+    /// Only the six files are taken, wherever the archive says they belong; nothing else is written anywhere.
+    #[test]
+    fn takes_what_is_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut entries = vec![
+            entry("cifar-10-batches-bin/", b'5', &[]),
+            entry("../../evil.bin", b'0', b"x"),
+            entry("../test_batch.bin", b'2', &[]),
+            entry("cifar-10-batches-bin/readme.html", b'0', &[1; 1000]),
+        ];
+        entries.extend(all_six());
+        let dest = dir.path().join("d");
+        assert_eq!(unpack_sized(&archive(dir.path(), &entries), &dest, 700).unwrap(), 6);
+        let mut found: Vec<_> = std::fs::read_dir(dest.join(FOLDER)).unwrap().map(|e| e.unwrap().file_name()).collect();
+        found.sort();
+        assert_eq!(found, FILES);
+        assert_eq!(std::fs::read(dest.join(FOLDER).join("data_batch_3.bin")).unwrap(), vec![2; 700]);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn wrong_archives() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = |entries: &[Vec<u8>], size| {
+            unpack_sized(&archive(dir.path(), entries), &dir.path().join("d"), size).unwrap_err().to_string()
+        };
+        assert!(error(&all_six()[1..], 700).contains("content is without data_batch_1.bin"));
+        assert!(error(&all_six(), 701).contains("size of data_batch_1.bin in it is 700; expected 701"));
+        let mut damaged = all_six();
+        damaged[2][0] ^= 1;
+        assert!(error(&damaged, 700).contains("tar header is corrupt"));
+        let path = archive(dir.path(), &all_six());
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+        assert!(unpack_sized(&path, &dir.path().join("e"), 700).is_err());
+    }
 }

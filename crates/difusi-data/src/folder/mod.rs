@@ -54,7 +54,8 @@ impl Folder {
     pub fn open(config: &FolderConfig, options: &OpenOptions<'_>) -> Result<Self, DataError> {
         let root = locate(config, &options.search)?;
         let Scan { entries, missing, ignored, class_names, classes } = scan(&root, config.labels)?;
-        let mut folder = Self { config: config.clone(), entries: Vec::new(), bytes: Vec::new(), classes, report: Report::default() };
+        let mut folder =
+            Self { config: config.clone(), entries: Vec::new(), bytes: Vec::new(), classes, report: Report::default() };
         let total = (entries.len() + missing.len()) as u64;
         let mut skipped = missing;
         skipped.extend(folder.decode_all(entries, options));
@@ -160,7 +161,11 @@ fn locate(config: &FolderConfig, search: &Search) -> Result<PathBuf, DataError> 
         (None, Some(path)) => path,
         (None, None) => {
             let hint = "pass `--data PATH` with a folder of PNG, JPEG or WebP files, or set `path` in [data]".into();
-            return Err(DataError::NotFound { what: "a folder of images".into(), looked: vec!["(no path given)".into()], hint });
+            return Err(DataError::NotFound {
+                what: "a folder of images".into(),
+                looked: vec!["(no path given)".into()],
+                hint,
+            });
         }
     };
     let what = format!("the folder of images `{}`", path.display());
