@@ -110,9 +110,7 @@ impl Fault {
                 StoreError::Format { path, format, problem: "the file is truncated".into() }
             }
             // Readers of compressed or structured streams report damage as InvalidData.
-            Self::Io(source)
-                if matches!(source.kind(), io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput) =>
-            {
+            Self::Io(source) if matches!(source.kind(), io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput) => {
                 StoreError::Format { path, format, problem: source.to_string() }
             }
             Self::Io(source) => StoreError::Io { action: "read", path, source },

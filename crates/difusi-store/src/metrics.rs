@@ -32,9 +32,7 @@ impl Metrics {
         let columns: Vec<String> = head.map(str::to_string).collect();
         let rows = lines
             .enumerate()
-            .map(|(i, line)| {
-                parse_row(line, columns.len()).ok_or_else(|| bad(format!("line {} is `{line}`", i + 2)))
-            })
+            .map(|(i, line)| parse_row(line, columns.len()).ok_or_else(|| bad(format!("line {} is `{line}`", i + 2))))
             .collect::<Result<_, _>>()?;
         Ok(Self { columns, rows })
     }
@@ -125,9 +123,8 @@ fn line_of(first: &str, rest: impl Iterator<Item = String>) -> String {
 fn parse_row(line: &str, columns: usize) -> Option<(u64, Vec<Option<f64>>)> {
     let mut cells = line.split(',');
     let step = cells.next()?.parse().ok()?;
-    let values = cells
-        .map(|c| if c.is_empty() { Some(None) } else { c.parse().ok().map(Some) })
-        .collect::<Option<Vec<_>>>()?;
+    let values =
+        cells.map(|c| if c.is_empty() { Some(None) } else { c.parse().ok().map(Some) }).collect::<Option<Vec<_>>>()?;
     (values.len() == columns).then_some((step, values))
 }
 

@@ -137,7 +137,8 @@ fn parse_header(file: &mut (impl Read + Seek)) -> Result<Header, Fault> {
         return Fault::bad("its header does not start with `{`");
     }
     let Pairs(pairs) = serde_json::from_str(text).map_err(|e| Fault::Bad(format!("its header: {e}")))?;
-    let mut header = Header { entries: Vec::with_capacity(pairs.len()), metadata: BTreeMap::new(), data_start: 8 + len };
+    let mut header =
+        Header { entries: Vec::with_capacity(pairs.len()), metadata: BTreeMap::new(), data_start: 8 + len };
     for (name, value) in pairs {
         if name == METADATA {
             header.metadata = parse_metadata(value)?;
@@ -256,7 +257,8 @@ fn header_json(all: &[(&str, &HostTensor)], order: &[usize], metadata: &BTreeMap
         let mut part = quote(name);
         let dtype = tensor.dtype().safetensors_name();
         // Writing to a String cannot fail.
-        let _ = write!(part, ":{{\"dtype\":\"{dtype}\",\"shape\":[{}],\"data_offsets\":[{begin},{end}]}}", shape.join(","));
+        let _ =
+            write!(part, ":{{\"dtype\":\"{dtype}\",\"shape\":[{}],\"data_offsets\":[{begin},{end}]}}", shape.join(","));
         parts.push(part);
     }
     let mut json = format!("{{{}}}", parts.join(","));
@@ -272,4 +274,3 @@ pub(crate) fn looks_like(start: &[u8]) -> bool {
     };
     (2..=MAX_HEADER).contains(&u64::from_le_bytes(*word)) && rest.first() == Some(&b'{')
 }
-

@@ -1,0 +1,91 @@
+//! A scene as SVG text.
+
+use std::fmt::Write;
+
+use super::scene::{Anchor, Pen, Rect, Scene, Shape, Text};
+
+/// Readers have one of these.
+const FAMILY: &str = "DejaVu Sans, Verdana, Helvetica, Arial, sans-serif";
+
+pub(super) fn text(scene: &Scene) -> String {
+    let mut clips: Vec<Rect> = Vec::new();
+    let mut body = String::new();
+    for shape in &scene.shapes {
+        // Writing to a String cannot fail.
+        let _ = write_shape(&mut body, shape, &mut clips);
+    }
+    let (w, h) = (scene.width, scene.height);
+    let mut out = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{w}\" height=\"{h}\" viewBox=\"0 0 {w} {h}\" \
+         font-family=\"{FAMILY}\">\n<rect width=\"{w}\" height=\"{h}\" fill=\"#fff\"/>\n"
+    );
+    for (i, Rect { x, y, w, h }) in clips.iter().enumerate() {
+        let _ = writeln!(
+            out,
+            "<clipPath id=\"c{i}\"><rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{w:.1}\" height=\"{h:.1}\"/></clipPath>"
+        );
+    }
+    out.push_str(&body);
+    out.push_str("</svg>\n");
+    out
+}
+
+fn write_shape(out: &mut String, shape: &Shape, clips: &mut Vec<Rect>) -> std::fmt::Result {
+    match shape {
+        Shape::Line { points, pen, clip } => {
+            let list: Vec<String> = points.iter().map(|[x, y]| format!("{x:.1},{y:.1}")).collect();
+            let Pen { colour, width, opacity, dash } = pen;
+            write!(out, "<polyline fill=\"none\" stroke=\"{}\" stroke-width=\"{width}\"", hex(*colour))?;
+            write!(out, " stroke-linejoin=\"round\" clip-path=\"url(#c{})\"", place(clips, *clip))?;
+            if *opacity < 1.0 {
+                write!(out, " stroke-opacity=\"{opacity}\"")?;
+            }
+            if let Some([on, off]) = dash {
+                write!(out, " stroke-dasharray=\"{on} {off}\"")?;
+            }
+            writeln!(out, " points=\"{}\"/>", list.join(" "))
+        }
+        Shape::Dots { centres, radius, colour, opacity, clip } => {
+            let (fill, clip) = (hex(*colour), place(clips, *clip));
+            writeln!(out, "<g fill=\"{fill}\" fill-opacity=\"{opacity}\" clip-path=\"url(#c{clip})\">")?;
+            for [x, y] in centres {
+                writeln!(out, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius}\"/>")?;
+            }
+            writeln!(out, "</g>")
+        }
+        Shape::Fill { rect: Rect { x, y, w, h }, colour, opacity } => {
+            write!(out, "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{w:.1}\" height=\"{h:.1}\" ")?;
+            writeln!(out, "fill=\"{}\" fill-opacity=\"{opacity}\"/>", hex(*colour))
+        }
+        Shape::Text(text) => write_text(out, text),
+    }
+}
+
+fn write_text(out: &mut String, text: &Text) -> std::fmt::Result {
+    let [x, y] = text.at;
+    let anchor = match text.anchor {
+        Anchor::Start => "start",
+        Anchor::Middle => "middle",
+        Anchor::End => "end",
+    };
+    write!(out, "<text x=\"{x:.1}\" y=\"{y:.1}\" font-size=\"{}\" fill=\"{}\"", text.size, hex(text.colour))?;
+    if text.upwards {
+        write!(out, " transform=\"rotate(-90 {x:.1} {y:.1})\"")?;
+    }
+    writeln!(out, " text-anchor=\"{anchor}\">{}</text>", escape(&text.text))
+}
+
+fn place(clips: &mut Vec<Rect>, clip: Rect) -> usize {
+    clips.iter().position(|c| *c == clip).unwrap_or_else(|| {
+        clips.push(clip);
+        clips.len() - 1
+    })
+}
+
+fn hex([r, g, b]: [u8; 3]) -> String {
+    format!("#{r:02x}{g:02x}{b:02x}")
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
