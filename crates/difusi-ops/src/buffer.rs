@@ -77,6 +77,14 @@ impl Shared {
         Self(values.as_mut_ptr())
     }
 
+    /// Values `start..start + len`.
+    ///
+    /// # Safety
+    /// They are within the memory, initialised, and no other job touches them while the slice lives.
+    pub(crate) unsafe fn slice<'a>(self, start: usize, len: usize) -> &'a mut [f32] {
+        unsafe { std::slice::from_raw_parts_mut(self.0.add(start), len) }
+    }
+
     /// The address of value `index`.
     ///
     /// # Safety

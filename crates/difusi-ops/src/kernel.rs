@@ -3,26 +3,34 @@
 //! Work is cut into jobs whose results do not depend on how many threads run them; where jobs add into one result,
 //! the cut is fixed by the shapes and the partial sums are added in order.
 
+#![allow(
+    clippy::needless_range_loop,
+    reason = "register tiles are indexed by constants, so that the compiler unrolls them"
+)]
+
 pub(crate) mod attention;
 pub(crate) mod conv;
 pub(crate) mod conv_grad;
 pub(crate) mod layout;
 pub(crate) mod linear_attention;
-pub(crate) mod matmul;
 pub(crate) mod norm;
+pub(crate) mod outer;
 pub(crate) mod pack;
 pub(crate) mod plane;
+pub(crate) mod product;
 pub(crate) mod softmax;
 pub(crate) mod sums;
+pub(crate) mod tokens;
 
 #[cfg(test)]
 mod tests {
     use super::{
-        attention::{self, Tokens},
+        attention,
         conv::{self, ConvShape},
         conv_grad, linear_attention,
         norm::{self, Coefficients, NormShape},
         sums,
+        tokens::Tokens,
     };
     use crate::{
         ConvSpec,

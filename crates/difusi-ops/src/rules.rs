@@ -7,11 +7,12 @@ use burn_flex::{FlexTensor, Layout};
 use crate::{
     ConvSpec,
     kernel::{
-        attention::{self, Tokens},
+        attention,
         conv::{self, ConvShape},
         conv_grad, layout, linear_attention,
         norm::{self, Coefficients, NormShape},
         sums,
+        tokens::Tokens,
     },
 };
 

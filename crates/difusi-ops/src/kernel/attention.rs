@@ -4,100 +4,97 @@
 use rayon::prelude::*;
 
 use super::{
-    matmul::{Product, View, matmul},
+    pack::{Block, Panel, blocks},
     softmax::{self, NEVER},
+    tokens::{Rows, Tokens, unpack},
 };
-use crate::buffer::{Shared, filled, with_scratch};
+use crate::buffer::{filled, with_scratch};
 
 /// Query rows per block.
 const BLOCK: usize = 64;
 
-/// `[B, heads, tokens, D]` in memory with any strides but a contiguous last dimension.
-#[derive(Clone, Copy)]
-pub(crate) struct Tokens<'a> {
-    pub data: &'a [f32],
-    /// `[B, heads, tokens, D]`.
-    pub dims: [usize; 4],
-    /// Strides of the first three dimensions.
-    pub strides: [usize; 3],
+/// The sizes of one head, and the blocks of its panels.
+struct Head {
+    queries: usize,
+    keys: usize,
+    depth: usize,
+    /// Keys and depth rounded up to whole vectors.
+    wide_keys: usize,
+    wide: usize,
+    key_blocks: Vec<Block>,
+    depth_blocks: Vec<Block>,
+    /// What scores start from: 0, and behind the keys what gets no weight.
+    start: Vec<f32>,
+    zeros: Vec<f32>,
+    scale: f32,
 }
 
-impl<'a> Tokens<'a> {
-    /// The `[tokens, D]` matrix of head `job % heads` of image `job / heads`.
-    pub(crate) fn head(&self, job: usize) -> View<'a> {
-        let [_, heads, tokens, depth] = self.dims;
-        let start = job / heads * self.strides[0] + job % heads * self.strides[1];
-        let len = (tokens - 1) * self.strides[2] + depth;
-        View::rows(&self.data[start..start + len], self.strides[2])
+impl Head {
+    fn new(q: Tokens<'_>, k: Tokens<'_>) -> Self {
+        let ([_, _, queries, depth], keys) = (q.dims, k.dims[2]);
+        let (wide_keys, wide) = (keys.next_multiple_of(16), depth.next_multiple_of(16));
+        let mut start = vec![0.0; wide_keys];
+        start[keys..].fill(NEVER);
+        let (key_blocks, depth_blocks) = (blocks(keys), blocks(depth));
+        let (zeros, scale) = (vec![0.0; wide_keys.max(wide)], (depth as f32).sqrt().recip());
+        Self { queries, keys, depth, wide_keys, wide, key_blocks, depth_blocks, start, zeros, scale }
     }
 
-    /// How many values.
-    pub(crate) fn len(&self) -> usize {
-        self.dims.iter().product()
+    fn rows<'a>(&self, data: &'a [f32]) -> Rows<'a> {
+        Rows { data, width: self.wide, depth: self.depth }
     }
 
-    /// Images times heads.
-    pub(crate) fn jobs(&self) -> usize {
-        self.dims[0] * self.dims[1]
+    fn scores<'a>(&self, data: &'a [f32]) -> Rows<'a> {
+        Rows { data, width: self.wide_keys, depth: self.keys }
     }
-}
 
-/// Copies a head's `rows` (of `width` floats) to where `[B, N, heads, D]` has it.
-///
-/// # Safety
-/// `to` has room for `dims`, and no other job writes this head.
-pub(crate) unsafe fn put_head(to: Shared, dims: [usize; 4], job: usize, rows: &[f32], width: usize) {
-    let [_, heads, tokens, depth] = dims;
-    let start = job / heads * tokens * heads * depth + job % heads * depth;
-    for (n, row) in rows.chunks_exact(width).take(tokens).enumerate() {
-        let row = &row[..depth];
-        unsafe { std::ptr::copy_nonoverlapping(row.as_ptr(), to.at(start + n * heads * depth), depth) };
+    /// `[depth][keys]`.
+    fn across<'a>(&'a self, data: &'a [f32]) -> Panel<'a> {
+        Panel { data, blocks: &self.key_blocks, depth: self.depth, columns: self.keys }
     }
-}
 
-/// Softmaxed scores of query rows `first..first + rows`, `[rows, width]`.
-fn weights(q: View<'_>, k: View<'_>, scores: &mut [f32], sizes: (usize, usize, usize), width: usize) {
-    let (rows, keys, depth) = sizes;
-    let scale = (depth as f32).sqrt().recip();
-    matmul(scores, width, q, k.t(), Product { m: rows, n: keys, k: depth, scale, add: false });
-    for row in scores.chunks_exact_mut(width) {
-        row[keys..].fill(NEVER);
+    /// `[keys][depth]`.
+    fn along<'a>(&'a self, data: &'a [f32]) -> Panel<'a> {
+        Panel { data, blocks: &self.depth_blocks, depth: self.keys, columns: self.depth }
     }
-    softmax::rows(scores, width);
-}
-
-/// The rows of `view` from `first` on.
-fn from(view: View<'_>, first: usize) -> View<'_> {
-    View { data: &view.data[first * view.row..], ..view }
 }
 
 /// The forward pass; the result is in `[B, N, heads, D]` order.
 pub(crate) fn forward(q: Tokens<'_>, k: Tokens<'_>, v: Tokens<'_>) -> Vec<f32> {
-    let ([_, _, queries, depth], keys) = (q.dims, k.dims[2]);
-    let width = keys.next_multiple_of(16);
+    let head = Head::new(q, k);
     // SAFETY: the jobs cover every head once, and each writes all rows of its head.
     unsafe {
         filled(q.len(), |to| {
             (0..q.jobs()).into_par_iter().for_each(|job| {
-                let (q_head, k_head, v_head) = (q.head(job), k.head(job), v.head(job));
-                with_scratch(BLOCK * width + queries * depth, |scratch| {
-                    let (scores, out) = scratch.split_at_mut(BLOCK * width);
-                    for first in (0..queries).step_by(BLOCK) {
-                        let rows = BLOCK.min(queries - first);
-                        let p = &mut scores[..rows * width];
-                        weights(from(q_head, first), k_head, p, (rows, keys, depth), width);
-                        let of = Product { m: rows, n: depth, k: keys, scale: 1.0, add: false };
-                        matmul(&mut out[first * depth..], depth, View::rows(p, width), v_head, of);
-                    }
-                    put_head(to, q.dims, job, out, depth);
-                });
+                forward_head([q, k, v], job, &head, |out| q.put_head(to, job, (out, head.wide), 1.0));
             });
         })
     }
 }
 
+fn forward_head([q, k, v]: [Tokens<'_>; 3], job: usize, head: &Head, put: impl FnOnce(&[f32])) {
+    let Head { queries, keys, wide_keys, wide, .. } = *head;
+    let sizes = [queries * wide, keys * wide, wide * wide_keys, keys * wide, BLOCK * wide_keys, queries * wide];
+    with_parts(sizes, |[query, rows, across, along, scores, out]| {
+        q.copy_head(job, query, wide, 0.0);
+        k.copy_head(job, rows, wide, 0.0);
+        head.rows(rows).pack_transposed(across, &head.key_blocks, head.scale);
+        v.copy_head(job, rows, wide, 0.0);
+        head.rows(rows).pack(along, &head.depth_blocks);
+        for first in (0..queries).step_by(BLOCK) {
+            let count = BLOCK.min(queries - first);
+            let p = &mut scores[..count * wide_keys];
+            head.rows(query).part(first, count).times(head.across(across), &head.start, p);
+            softmax::rows(p, wide_keys);
+            head.scores(p).times(head.along(along), &head.zeros[..wide], &mut out[first * wide..]);
+        }
+        put(out);
+    });
+}
+
 /// The gradients of q, k and v from that of the output, each in `[B, tokens, heads, D]` order.
 pub(crate) fn backward(q: Tokens<'_>, k: Tokens<'_>, v: Tokens<'_>, dy: Tokens<'_>) -> [Vec<f32>; 3] {
+    let head = Head::new(q, k);
     let (mut dk, mut dv) = (Vec::new(), Vec::new());
     // SAFETY: the jobs cover every head once, and each writes all rows of its head in all three outputs.
     let dq = unsafe {
@@ -105,10 +102,10 @@ pub(crate) fn backward(q: Tokens<'_>, k: Tokens<'_>, v: Tokens<'_>, dy: Tokens<'
             dk = filled(k.len(), |to_k| {
                 dv = filled(v.len(), |to_v| {
                     (0..q.jobs()).into_par_iter().for_each(|job| {
-                        backward_head([q, k, v, dy], job, |[dq, dk, dv]| {
-                            put_head(to_q, q.dims, job, dq, q.dims[3]);
-                            put_head(to_k, k.dims, job, dk, q.dims[3]);
-                            put_head(to_v, v.dims, job, dv, q.dims[3]);
+                        backward_head([q, k, v, dy], job, &head, |[dq, dk, dv]| {
+                            q.put_head(to_q, job, (dq, head.wide), head.scale);
+                            k.put_head(to_k, job, (dk, head.wide), head.scale);
+                            v.put_head(to_v, job, (dv, head.wide), 1.0);
                         });
                     });
                 });
@@ -118,30 +115,47 @@ pub(crate) fn backward(q: Tokens<'_>, k: Tokens<'_>, v: Tokens<'_>, dy: Tokens<'
     [dq, dk, dv]
 }
 
-fn backward_head(of: [Tokens<'_>; 4], job: usize, put: impl FnOnce([&[f32]; 3])) {
-    let [q, k, v, dy] = of.map(|tokens| tokens.head(job));
-    let ([_, _, queries, depth], keys) = (of[0].dims, of[1].dims[2]);
-    let width = keys.next_multiple_of(16);
-    let scale = (depth as f32).sqrt().recip();
-    with_scratch(2 * BLOCK * width + (queries + 2 * keys) * depth, |scratch| {
-        let (p, rest) = scratch.split_at_mut(BLOCK * width);
-        let (dp, rest) = rest.split_at_mut(BLOCK * width);
-        let (dq, rest) = rest.split_at_mut(queries * depth);
-        let (dk, dv) = rest.split_at_mut(keys * depth);
+fn backward_head([q, k, v, dy]: [Tokens<'_>; 4], job: usize, head: &Head, put: impl FnOnce([&[f32]; 3])) {
+    let Head { queries, keys, wide_keys, wide, .. } = *head;
+    let (of_queries, of_keys, panel, scores) = (queries * wide, keys * wide, wide * wide_keys, BLOCK * wide_keys);
+    let sizes = [of_queries, of_queries, of_keys, panel, of_keys, panel, scores, scores, of_queries, of_keys, of_keys];
+    with_parts(sizes, |[query, dout, rows, k_across, k_along, v_across, p, dp, dq, dk, dv]| {
+        q.copy_head(job, query, wide, 0.0);
+        dy.copy_head(job, dout, wide, 0.0);
+        v.copy_head(job, rows, wide, 0.0);
+        head.rows(rows).pack_transposed(v_across, &head.key_blocks, 1.0);
+        k.copy_head(job, rows, wide, 0.0);
+        head.rows(rows).pack_transposed(k_across, &head.key_blocks, head.scale);
+        head.rows(rows).pack(k_along, &head.depth_blocks);
+        dk.fill(0.0);
+        dv.fill(0.0);
         for first in (0..queries).step_by(BLOCK) {
-            let rows = BLOCK.min(queries - first);
-            let (p, dp, add) = (&mut p[..rows * width], &mut dp[..rows * width], first > 0);
-            let (q, dy) = (from(q, first), from(dy, first));
-            weights(q, k, p, (rows, keys, depth), width);
-            let over = |m, n, k, scale, add| Product { m, n, k, scale, add };
-            dp.fill(0.0);
-            matmul(dp, width, dy, v.t(), over(rows, keys, depth, 1.0, false));
-            matmul(dv, depth, View::rows(p, width).t(), dy, over(keys, depth, rows, 1.0, add));
-            softmax::rows_backward(p, dp, width);
-            let ds = View::rows(dp, width);
-            matmul(&mut dq[first * depth..], depth, ds, k, over(rows, depth, keys, scale, false));
-            matmul(dk, depth, ds.t(), q, over(keys, depth, rows, scale, add));
+            let count = BLOCK.min(queries - first);
+            let (p, dp) = (&mut p[..count * wide_keys], &mut dp[..count * wide_keys]);
+            let (query, dout) = (head.rows(query).part(first, count), head.rows(dout).part(first, count));
+            query.times(head.across(k_across), &head.start, p);
+            softmax::rows(p, wide_keys);
+            dout.times(head.across(v_across), &head.zeros[..wide_keys], dp);
+            head.scores(p).transposed_times(dout, &head.depth_blocks, dv);
+            softmax::rows_backward(p, dp, wide_keys);
+            head.scores(dp).times(head.along(k_along), &head.zeros[..wide], &mut dq[first * wide..]);
+            head.scores(dp).transposed_times(query, &head.depth_blocks, dk);
         }
-        put([dq, dk, dv]);
+        // Two panels become rows again, in memory that is no longer needed.
+        unpack(head.along(dk), rows, wide);
+        unpack(head.along(dv), k_along, wide);
+        put([dq, rows, k_along]);
+    });
+}
+
+/// Lends scratch in parts of these sizes (whole cache lines each), with unknown contents.
+pub(crate) fn with_parts<const N: usize>(sizes: [usize; N], work: impl FnOnce([&mut [f32]; N])) {
+    let sizes = sizes.map(|n| n.next_multiple_of(16));
+    with_scratch(sizes.iter().sum(), |mut rest| {
+        work(sizes.map(|n| {
+            let (part, tail) = std::mem::take(&mut rest).split_at_mut(n);
+            rest = tail;
+            part
+        }));
     });
 }

@@ -7,16 +7,11 @@ use rayon::prelude::*;
 
 use super::{
     conv::ConvShape,
+    outer::{Outer, PIXELS},
     pack::{Block, blocks, unpack_sum},
     plane::{Strip, Sweep},
 };
-use crate::{
-    buffer::{Aligned, Shared, with_scratch},
-    simd::{Kernel, Lanes, dispatch},
-};
-
-/// Pixels whose inputs and output gradients stay in the first-level cache while all tiles pass over them.
-const PIXELS: usize = 112;
+use crate::buffer::{Aligned, Shared, with_scratch};
 
 /// dL/dweight `[out, in, kh, kw]` from `x` and dL/dy.
 pub(crate) fn weight_gradient(x: &[f32], dy: &[f32], shape: &ConvShape) -> Vec<f32> {
@@ -32,9 +27,10 @@ pub(crate) fn weight_gradient(x: &[f32], dy: &[f32], shape: &ConvShape) -> Vec<f
     (0..groups * blocks.len()).into_par_iter().for_each(|job| {
         let (group, block) = (job / blocks.len(), blocks[job % blocks.len()]);
         let range = images * group / groups..images * (group + 1) / groups;
-        // SAFETY: groups and blocks own disjoint parts of the sums, each `depth · 16 · vectors` long.
-        let sums = unsafe { shared.at(group * len + kh * kw * inside * block.first) };
-        Job { x, dy, sweep: shape.forward(), out, block, sums }.run(range);
+        let depth = kh * kw * inside;
+        // SAFETY: groups and blocks own disjoint parts of the sums.
+        let sums = unsafe { shared.slice(group * len + depth * block.first, depth * 16 * block.vectors) };
+        Job { x, dy, sweep: shape.forward(), out, block }.run(range, sums);
     });
     unpack_sum(sums.as_mut_slice(), groups, shape.weight)
 }
@@ -57,12 +53,11 @@ struct Job<'a> {
     sweep: Sweep,
     out: usize,
     block: Block,
-    sums: *mut f32,
 }
 
 impl Job<'_> {
-    fn run(&self, images: std::ops::Range<usize>) {
-        let [height, width] = self.sweep.out;
+    fn run(&self, images: std::ops::Range<usize>, sums: &mut [f32]) {
+        let Sweep { source, kernel, stride, out: [height, width], .. } = self.sweep;
         let whole = |first| Strip { first, images: 1, y0: 0, y1: height };
         let plane = self.sweep.scratch(whole(0));
         let lanes = 16 * self.block.vectors;
@@ -74,22 +69,31 @@ impl Job<'_> {
             for image in images {
                 let at = self.sweep.geometry(whole(image));
                 let input = if self.sweep.in_place() {
-                    self.x
+                    &self.x[at.start..]
                 } else {
                     self.sweep.fill(self.x, whole(image), plane);
                     &*plane
                 };
                 let dy = &self.dy[image * height * width * self.out..(image + 1) * height * width * self.out];
-                let (dy, step) = if ragged {
+                let (grad, grad_step) = if ragged {
                     self.copy_columns(dy, copy);
                     (&*copy, lanes)
                 } else {
                     (&dy[self.block.first..], self.out)
                 };
-                let tiles = Tiles { job: self, input: &input[at.start..], row: at.row, dy, step };
-                tiles.check();
-                // SAFETY: `check` has compared every reach with the slices; `sums` is this job's own.
-                unsafe { dispatch(tiles) };
+                let outer = Outer {
+                    input,
+                    grad,
+                    pixels: [height, width],
+                    input_row: stride * at.row,
+                    input_step: stride * source[3],
+                    grad_row: width * grad_step,
+                    grad_step,
+                    runs: kernel[0],
+                    run: kernel[1] * source[3],
+                    row: at.row,
+                };
+                outer.add_to(sums, self.block);
             }
         });
     }
@@ -100,125 +104,6 @@ impl Job<'_> {
             let from = &from[self.block.first..];
             to[..from.len()].copy_from_slice(from);
             to[from.len()..].fill(0.0);
-        }
-    }
-}
-
-/// One image: `input` starts at its first row, `dy` at the block's first column, with `step` floats from pixel to pixel.
-struct Tiles<'a> {
-    job: &'a Job<'a>,
-    input: &'a [f32],
-    row: usize,
-    dy: &'a [f32],
-    step: usize,
-}
-
-/// A rectangle of output pixels.
-#[derive(Clone, Copy)]
-struct Pixels {
-    y0: usize,
-    x0: usize,
-    rows: usize,
-    columns: usize,
-}
-
-impl Tiles<'_> {
-    fn check(&self) {
-        let Sweep { source, kernel, stride, out, .. } = self.job.sweep;
-        let last_row = (out[0] - 1) * stride + kernel[0] - 1;
-        assert!(last_row * self.row + ((out[1] - 1) * stride + kernel[1]) * source[3] <= self.input.len());
-        assert!((out[0] * out[1] - 1) * self.step + 16 * self.job.block.vectors <= self.dy.len());
-    }
-
-    #[inline(always)]
-    unsafe fn vectors<L: Lanes, const P: usize, const V: usize>(&self) {
-        let [height, width] = self.job.sweep.out;
-        let columns = width.div_ceil(width.div_ceil(PIXELS));
-        let rows = height.div_ceil(height.div_ceil((PIXELS / columns).max(1)));
-        for y0 in (0..height).step_by(rows) {
-            for x0 in (0..width).step_by(columns) {
-                let (rows, columns) = (rows.min(height - y0), columns.min(width - x0));
-                unsafe { self.pixels::<L, P, V>(Pixels { y0, x0, rows, columns }) };
-            }
-        }
-    }
-
-    /// All tiles of the gradient over a few pixels: `P` rows of the depth at a time, then 4, 2, 1 for what is left of a run.
-    #[inline(always)]
-    unsafe fn pixels<L: Lanes, const P: usize, const V: usize>(&self, area: Pixels) {
-        let run = self.job.sweep.kernel[1] * self.job.sweep.source[3];
-        for ky in 0..self.job.sweep.kernel[0] {
-            let mut k = 0;
-            unsafe {
-                while k + P <= run {
-                    self.tile::<L, P, V>(area, ky, k);
-                    k += P;
-                }
-                while k + 4 <= run {
-                    self.tile::<L, 4, V>(area, ky, k);
-                    k += 4;
-                }
-                while k + 2 <= run {
-                    self.tile::<L, 2, V>(area, ky, k);
-                    k += 2;
-                }
-                if k < run {
-                    self.tile::<L, 1, V>(area, ky, k);
-                }
-            }
-        }
-    }
-
-    /// The register tile: `P` rows of the depth by `V` vectors of output channels, summed over the pixels.
-    #[inline(always)]
-    unsafe fn tile<L: Lanes, const P: usize, const V: usize>(&self, area: Pixels, ky: usize, k: usize) {
-        let Sweep { source, kernel, stride, out, .. } = self.job.sweep;
-        let pixel = stride * source[3];
-        unsafe {
-            let sums = self.job.sums.add((ky * kernel[1] * source[3] + k) * 16 * V);
-            let mut tile = [[L::splat(0.0); V]; P];
-            for p in 0..P {
-                for v in 0..V {
-                    tile[p][v] = L::load(sums.add((p * V + v) * 16));
-                }
-            }
-            for y in area.y0..area.y0 + area.rows {
-                let mut x = self.input.as_ptr().add((y * stride + ky) * self.row + area.x0 * pixel + k);
-                let mut dy = self.dy.as_ptr().add((y * out[1] + area.x0) * self.step);
-                for _ in 0..area.columns {
-                    let mut g = [L::splat(0.0); V];
-                    for v in 0..V {
-                        g[v] = L::load(dy.add(16 * v));
-                    }
-                    for p in 0..P {
-                        let value = L::splat(*x.add(p));
-                        for v in 0..V {
-                            tile[p][v] = value.fma(g[v], tile[p][v]);
-                        }
-                    }
-                    x = x.wrapping_add(pixel);
-                    dy = dy.wrapping_add(self.step);
-                }
-            }
-            for p in 0..P {
-                for v in 0..V {
-                    tile[p][v].store(sums.add((p * V + v) * 16));
-                }
-            }
-        }
-    }
-}
-
-impl Kernel for Tiles<'_> {
-    #[inline(always)]
-    unsafe fn run<L: Lanes>(self) {
-        unsafe {
-            match self.job.block.vectors {
-                4 => self.vectors::<L, 6, 4>(),
-                3 => self.vectors::<L, 8, 3>(),
-                2 => self.vectors::<L, 8, 2>(),
-                _ => self.vectors::<L, 6, 1>(),
-            }
         }
     }
 }

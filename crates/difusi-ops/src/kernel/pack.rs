@@ -39,14 +39,52 @@ pub(crate) enum Direction {
     InputGradient,
 }
 
-/// Weights as blocks of columns: block after block, each `[depth][16 · vectors]`, zero where there is no channel.
-pub(crate) struct Packed {
-    pub data: Aligned,
-    pub blocks: Vec<Block>,
-    /// Rows of every block: kh · kw · (channels read per pixel).
+/// A matrix as blocks of columns: block after block, each `[depth][16 · vectors]`, zero where there is no column.
+#[derive(Clone, Copy)]
+pub(crate) struct Panel<'a> {
+    pub data: &'a [f32],
+    pub blocks: &'a [Block],
+    /// Rows.
     pub depth: usize,
-    /// Channels written per pixel.
+    /// Columns that count.
     pub columns: usize,
+}
+
+impl<'a> Panel<'a> {
+    /// The rows of one block.
+    pub(crate) fn block(&self, block: Block) -> &'a [f32] {
+        let start = self.depth * block.first;
+        &self.data[start..start + self.depth * 16 * block.vectors]
+    }
+}
+
+/// Fills a panel's memory, block by block: `value(row, column)`, zero beyond `columns`.
+pub(crate) fn fill_panel(
+    data: &mut [f32],
+    blocks: &[Block],
+    depth: usize,
+    columns: usize,
+    value: impl Fn(usize, usize) -> f32,
+) {
+    for block in blocks {
+        let width = 16 * block.vectors;
+        let part = &mut data[depth * block.first..][..depth * width];
+        let valid = width.min(columns - block.first);
+        for (row, to) in part.chunks_exact_mut(width).enumerate() {
+            for (lane, to) in to[..valid].iter_mut().enumerate() {
+                *to = value(row, block.first + lane);
+            }
+            to[valid..].fill(0.0);
+        }
+    }
+}
+
+/// Convolution weights as a panel.
+pub(crate) struct Packed {
+    data: Aligned,
+    blocks: Vec<Block>,
+    depth: usize,
+    columns: usize,
 }
 
 impl Packed {
@@ -87,14 +125,13 @@ impl Packed {
         Self { data, blocks, depth, columns }
     }
 
-    /// The rows of one block.
-    pub(crate) fn block(&self, block: Block) -> &[f32] {
-        let start = self.depth * block.first;
-        &self.data.as_slice()[start..start + self.depth * 16 * block.vectors]
+    /// The weights, for reading.
+    pub(crate) fn panel(&self) -> Panel<'_> {
+        Panel { data: self.data.as_slice(), blocks: &self.blocks, depth: self.depth, columns: self.columns }
     }
 }
 
-/// Adds `parts` sums of a weight gradient, each laid out as [`Packed`] (forward), in order, into `[out, in, kh, kw]`.
+/// Adds `parts` sums of a weight gradient, each laid out as a [`Panel`], in order, into `[out, in, kh, kw]`.
 pub(crate) fn unpack_sum(parts: &mut [f32], count: usize, dims: [usize; 4]) -> Vec<f32> {
     let [out, inside, kh, kw] = dims;
     let (taps, depth) = (kh * kw, kh * kw * inside);

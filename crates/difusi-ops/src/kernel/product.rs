@@ -1,0 +1,156 @@
+//! The matrix product under convolution and attention: rows read where they lie times a packed panel.
+//!
+//! A register tile of rows by columns walks down the depth; every sum runs in one order, whatever the tiles.
+
+use super::pack::{Block, Panel};
+use crate::simd::{Kernel, Lanes, dispatch};
+
+/// `out[i] = start + Σ input[pixels[i] + r · row + k] · panel[r · run + k]` over `r < runs`, `k < run`.
+#[derive(Clone, Copy)]
+pub(crate) struct Product<'a> {
+    pub input: &'a [f32],
+    /// Where each row begins in `input`.
+    pub pixels: &'a [usize],
+    /// A row is this many runs …
+    pub runs: usize,
+    /// … of this many values …
+    pub run: usize,
+    /// … this far apart.
+    pub row: usize,
+    pub panel: Panel<'a>,
+    /// What the sums start from, one per column, columns rounded up to 16.
+    pub start: &'a [f32],
+}
+
+impl Product<'_> {
+    /// Writes the result into `out`, rows `step` apart.
+    ///
+    /// # Panics
+    /// If anything reaches beyond its slice.
+    pub(crate) fn into(self, out: &mut [f32], step: usize) {
+        let rows = self.pixels.len();
+        assert!(rows == 0 || (rows - 1) * step + self.panel.columns <= out.len());
+        // SAFETY: the slice has room for every row, and it is ours alone.
+        unsafe { self.write(out.as_mut_ptr(), step) }
+    }
+
+    /// Writes the result at `out`, rows `step` apart.
+    ///
+    /// # Safety
+    /// There is room for `(rows - 1) · step + columns` values at `out`, which no other job touches.
+    ///
+    /// # Panics
+    /// If an input reaches beyond its slice.
+    pub(crate) unsafe fn write(self, out: *mut f32, step: usize) {
+        let furthest = self.pixels.iter().max().map_or(0, |&p| p + (self.runs - 1) * self.row + self.run);
+        assert!(furthest <= self.input.len() && self.panel.depth == self.runs * self.run);
+        assert!(self.panel.columns <= self.start.len() && self.start.len().is_multiple_of(16));
+        // SAFETY: the reaches were just compared; the caller vouches for `out`.
+        unsafe { dispatch(Tiles { of: self, out, step }) };
+    }
+}
+
+struct Tiles<'a> {
+    of: Product<'a>,
+    out: *mut f32,
+    step: usize,
+}
+
+impl Kernel for Tiles<'_> {
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        for &block in self.of.panel.blocks {
+            unsafe {
+                match block.vectors {
+                    4 => self.block::<L, 6, 4>(block),
+                    3 => self.block::<L, 8, 3>(block),
+                    2 => self.block::<L, 8, 2>(block),
+                    _ => self.block::<L, 6, 1>(block),
+                }
+            }
+        }
+    }
+}
+
+impl Tiles<'_> {
+    #[inline(always)]
+    unsafe fn block<L: Lanes, const P: usize, const V: usize>(&self, block: Block) {
+        let Product { input, pixels, panel, start, .. } = self.of;
+        let weight = panel.block(block).as_ptr();
+        let valid = (16 * V).min(panel.columns - block.first);
+        let mut done = 0;
+        while done < pixels.len() {
+            let live = P.min(pixels.len() - done);
+            let mut x = [input.as_ptr(); P];
+            for p in 0..P {
+                x[p] = unsafe { input.as_ptr().add(pixels[done + p.min(live - 1)]) };
+            }
+            unsafe {
+                let sums = self.tile::<L, P, V>(x, weight, start.as_ptr().add(block.first));
+                let out = self.out.add(done * self.step + block.first);
+                for p in 0..P {
+                    if p < live {
+                        store::<L, V>(sums[p], out.add(p * self.step), valid);
+                    }
+                }
+            }
+            done += P;
+        }
+    }
+
+    /// The register tile: `P` rows by `V` vectors of columns.
+    #[inline(always)]
+    unsafe fn tile<L: Lanes, const P: usize, const V: usize>(
+        &self,
+        x: [*const f32; P],
+        mut weight: *const f32,
+        start: *const f32,
+    ) -> [[L; V]; P] {
+        unsafe {
+            let mut sums = [[L::splat(0.0); V]; P];
+            for p in 0..P {
+                for v in 0..V {
+                    sums[p][v] = L::load(start.add(16 * v));
+                }
+            }
+            for r in 0..self.of.runs {
+                let mut x = x;
+                for p in 0..P {
+                    x[p] = x[p].add(r * self.of.row);
+                }
+                for k in 0..self.of.run {
+                    let mut w = [L::splat(0.0); V];
+                    for v in 0..V {
+                        w[v] = L::load(weight.add(16 * v));
+                    }
+                    weight = weight.add(16 * V);
+                    for p in 0..P {
+                        let value = L::splat(*x[p].add(k));
+                        for v in 0..V {
+                            sums[p][v] = value.fma(w[v], sums[p][v]);
+                        }
+                    }
+                }
+            }
+            sums
+        }
+    }
+}
+
+/// Writes the first `valid` of `16 V` values.
+#[inline(always)]
+unsafe fn store<L: Lanes, const V: usize>(sums: [L; V], to: *mut f32, valid: usize) {
+    unsafe {
+        if valid == 16 * V {
+            for v in 0..V {
+                sums[v].store(to.add(16 * v));
+            }
+            return;
+        }
+        let mut spill = [[0.0f32; 16]; V];
+        for v in 0..V {
+            sums[v].store(spill[v].as_mut_ptr());
+        }
+        std::ptr::copy_nonoverlapping(spill.as_ptr().cast::<f32>(), to, valid);
+    }
+}
