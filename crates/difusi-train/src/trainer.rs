@@ -237,7 +237,7 @@ impl<O: Objective> Trainer<O> {
         let grad_scale = clip_scale(grad_norm, self.config.clip);
         let with = Update { optimizer: self.config.optimizer, learning_rate, grad_scale };
         p.moments.update(&mut p.weights, &self.grads, &ranges, with);
-        if p.moments.updates % self.config.ema_every == 0 {
+        if p.moments.updates.is_multiple_of(self.config.ema_every) {
             p.emas.iter_mut().for_each(|e| e.update(&p.weights, p.ema_updates, self.config.ema_warmup));
             p.ema_updates += 1;
         }

@@ -118,8 +118,11 @@ pub(crate) fn run(trainer: &mut Trainer<impl Objective>, steps: usize) -> Vec<f6
     (0..steps).map(|_| trainer.step().unwrap().loss).collect()
 }
 
-/// All tensors of a model, by name.
-pub(crate) fn bits(model: &Mlp) -> Vec<Vec<u32>> {
+/// The bits of a model's tensors.
+pub(crate) type Bits = Vec<Vec<u32>>;
+
+/// All tensors of a model: the matrices, then the vectors.
+pub(crate) fn bits(model: &Mlp) -> Bits {
     let vector = |data: TensorData| data.as_slice::<f32>().unwrap().iter().map(|v| v.to_bits()).collect();
     let matrices = [&model.first, &model.second].map(|p| p.val().into_data());
     let vectors = [&model.bias, &model.scale, &model.unused].map(|p| p.val().into_data());
@@ -127,13 +130,13 @@ pub(crate) fn bits(model: &Mlp) -> Vec<Vec<u32>> {
 }
 
 /// Raw weights and every average, bit for bit.
-pub(crate) fn all_bits<O: Objective<Model = Mlp>>(trainer: &Trainer<O>) -> Vec<Vec<Vec<u32>>> {
+pub(crate) fn all_bits<O: Objective<Model = Mlp>>(trainer: &Trainer<O>) -> Vec<Bits> {
     let averages = (0..trainer.config().ema.len()).map(|i| bits(&trainer.ema(i).unwrap()));
     std::iter::once(bits(&trainer.raw())).chain(averages).collect()
 }
 
-pub(crate) fn largest_difference(a: &[Vec<Vec<u32>>], b: &[Vec<Vec<u32>>]) -> f32 {
-    let flat = |v: &[Vec<Vec<u32>>]| v.iter().flatten().flatten().map(|x| f32::from_bits(*x)).collect::<Vec<_>>();
+pub(crate) fn largest_difference(a: &[Bits], b: &[Bits]) -> f32 {
+    let flat = |v: &[Bits]| v.iter().flatten().flatten().map(|x| f32::from_bits(*x)).collect::<Vec<_>>();
     flat(a).iter().zip(flat(b)).map(|(x, y)| (x - y).abs()).fold(0.0, f32::max)
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use difusi_store::{ExistingRun, RunDir, read_safetensors};
 use difusi_train::{LearningRateSchedule, MicroBatch, TrainConfig, Trainer, TrainerOptions};
 
-use crate::common::{Denoising, Mlp, all_bits, device, images, quick, run, tensors, trainer};
+use crate::common::{Bits, Denoising, Mlp, all_bits, device, images, quick, run, tensors, trainer};
 
 /// Every feature that could carry state.
 fn rich() -> TrainConfig {
@@ -31,7 +31,7 @@ fn threads<T: Send>(n: usize, work: impl FnOnce() -> T + Send) -> T {
 }
 
 /// 200 steps at once, and 100, a checkpoint, a new process's trainer, 100.
-fn both_ways(config: &TrainConfig, n: usize) -> [(Vec<f64>, Vec<Vec<Vec<u32>>>); 2] {
+fn both_ways(config: &TrainConfig, n: usize) -> [(Vec<f64>, Vec<Bits>); 2] {
     let config = config.clone();
     threads(n, move || {
         let dir = tempfile::tempdir().unwrap();

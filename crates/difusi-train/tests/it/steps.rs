@@ -171,7 +171,7 @@ impl Objective for Cheap {
         let [b, ..] = batch.x.dims();
         let x = batch.x.reshape([b, 4]).mean_dim(1).reshape([b]);
         let zero = Tensor::zeros([1], &x.device());
-        Ok(model.tensors.iter().fold(zero, |sum, w| sum + w.val().slice([0..1])) * x)
+        Ok(model.tensors.iter().fold(zero, |sum, w| sum + w.val().slice(0..1)) * x)
     }
 }
 
