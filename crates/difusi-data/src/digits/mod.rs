@@ -2,8 +2,8 @@
 //! machine (all transcendental functions go through `libm`).
 //!
 //! A digit is drawn as a hand would: a way of writing it is chosen (open or closed 4, 7 with a bar, 2 with a loop, ...), its
-//! key points vary ([`glyphs`]), a curve runs through them, the curve is wobbled, slanted, turned, stretched and fitted to
-//! a box like MNIST's ([`style`]), and a pen of varying width and pressure follows it ([`raster`]).
+//! key points vary (`glyphs`), a curve runs through them, the curve is wobbled, slanted, turned, stretched and fitted to
+//! a box like MNIST's (`style`), and a pen of varying width and pressure follows it (`raster`).
 //! Deliberately absent: colour, background, more than one digit.
 
 mod glyphs;

@@ -52,6 +52,21 @@ impl Server {
     }
 }
 
+/// One request: its first line, and where its range starts.
+fn request(reader: &mut impl BufRead) -> std::io::Result<(String, Option<usize>)> {
+    let (mut line, mut range) = (String::new(), None);
+    reader.read_line(&mut line)?;
+    loop {
+        let mut header = String::new();
+        if reader.read_line(&mut header)? <= 2 {
+            return Ok((line, range));
+        }
+        if let Some(v) = header.to_ascii_lowercase().strip_prefix("range: bytes=") {
+            range = v.split('-').next().and_then(|n| n.parse().ok());
+        }
+    }
+}
+
 /// Answers one request and closes; a CONNECT (this server as a proxy) is agreed to first.
 fn serve(
     stream: TcpStream,
@@ -61,17 +76,7 @@ fn serve(
 ) -> std::io::Result<()> {
     let (mut reader, mut out) = (BufReader::new(stream.try_clone()?), stream);
     let (line, range) = loop {
-        let (mut line, mut range) = (String::new(), None);
-        reader.read_line(&mut line)?;
-        loop {
-            let mut header = String::new();
-            if reader.read_line(&mut header)? <= 2 {
-                break;
-            }
-            if let Some(v) = header.to_ascii_lowercase().strip_prefix("range: bytes=") {
-                range = v.split('-').next().and_then(|n| n.parse::<usize>().ok());
-            }
-        }
+        let (line, range) = request(&mut reader)?;
         log.lock().unwrap().push(format!("{} {}", line.trim(), range.map_or("-".into(), |r| r.to_string())));
         if !line.starts_with("CONNECT") {
             break (line, range);
