@@ -123,9 +123,7 @@ impl Dtype {
     pub(crate) fn from_numpy(descr: &str) -> Option<Self> {
         let order = descr.get(..1)?;
         let kind = descr.get(1..)?;
-        Self::find(|row| {
-            row.5.get(1..) == Some(kind) && ("<=".contains(order) || order == "|" && row.1 == 1 || row.1 == 1)
-        })
+        Self::find(|row| row.5.get(1..) == Some(kind) && ("<=".contains(order) || row.1 == 1))
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use flate2::read::GzDecoder;
 
 use crate::error::Fault;
-use crate::tensor::TensorInfo;
+use crate::map::TensorInfo;
 use crate::{Dtype, PtValue, StoreError, npy, picture, pt, safetensors};
 
 /// The kinds of files that are told apart.

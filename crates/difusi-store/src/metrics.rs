@@ -138,7 +138,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (torn, straight) = (dir.path().join("torn.csv"), dir.path().join("straight.csv"));
         let columns = ["loss", "val"];
-        let row = |s: u64| [Some(1.0 / s as f64), (s % 2 == 0).then_some(0.1 + s as f64)];
+        let row = |s: u64| [Some(1.0 / s as f64), s.is_multiple_of(2).then_some(0.1 + s as f64)];
         let mut w = MetricsWriter::create(&torn, &columns).unwrap();
         (1..=5).for_each(|s| w.append(s, &row(s)).unwrap());
         w.file.write_all(b"6,0.1").unwrap();

@@ -11,7 +11,8 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 use crate::error::Fault;
-use crate::tensor::{HostData, HostTensor, TensorInfo, TensorMap, element_count};
+use crate::map::{TensorInfo, TensorMap};
+use crate::tensor::{HostData, HostTensor, element_count};
 use crate::{Dtype, Picture, StoreError, atomic, read_safetensors};
 
 const MAGIC: &[u8] = b"\x93NUMPY";

@@ -15,7 +15,8 @@ use serde_json::Value;
 
 use crate::dtype::Dtype;
 use crate::error::Fault;
-use crate::tensor::{HostData, HostTensor, TensorInfo, TensorMap, element_count};
+use crate::map::{TensorInfo, TensorMap};
+use crate::tensor::{HostData, HostTensor, element_count};
 use crate::{StoreError, atomic};
 
 const FORMAT: &str = "safetensors";

@@ -74,7 +74,8 @@ impl Panel {
         let mut columns = Vec::with_capacity(count);
         for c in 0..count {
             let widest = self.rows.iter().filter_map(|r| r.pictures.get(c)).map(Picture::width).max().unwrap_or(0);
-            let wanted = widest.max(self.columns.get(c).map_or(0, width_of));
+            let apart = (self.text_size * 0.7) as usize;
+            let wanted = widest.max(self.columns.get(c).map_or(0, |text| width_of(text) + apart));
             columns.push([x + (wanted - widest) / 2, widest]);
             x += wanted + pad;
         }

@@ -79,8 +79,10 @@ pub fn read_png_text(path: &Path) -> Result<Vec<(String, String)>, StoreError> {
     png_text(path).map(|(_, text)| text).map_err(Fault::at(path, FORMAT))
 }
 
-/// Size, channels and text entries.
-pub(crate) fn png_text(path: &Path) -> Result<([usize; 3], Vec<(String, String)>), Fault> {
+/// `[H, W, C]` and text entries.
+pub(crate) type SizeAndText = ([usize; 3], Vec<(String, String)>);
+
+pub(crate) fn png_text(path: &Path) -> Result<SizeAndText, Fault> {
     let mut reader = Decoder::new(BufReader::new(File::open(path)?)).read_info().map_err(fault)?;
     // Text may also follow the pixels.
     reader.finish().map_err(fault)?;

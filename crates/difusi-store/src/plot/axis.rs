@@ -55,7 +55,22 @@ impl Mapping {
 
     /// About `count` ticks: place and label.
     pub(super) fn ticks(&self, count: usize) -> Vec<(f64, String)> {
-        if self.scale == Scale::Log && self.span() >= 1.5 { self.decades(count) } else { self.even(count) }
+        match self.scale {
+            Scale::Log if self.span() >= 3.5 => self.decades(count),
+            Scale::Log if self.span() >= 1.0 => self.thirds(),
+            _ => self.even(count),
+        }
+    }
+
+    /// 1, 2 and 5 of every decade.
+    fn thirds(&self) -> Vec<(f64, String)> {
+        let decades = self.low.floor() as i32..=self.high.ceil() as i32;
+        let value = |e: i32, lead: f64| lead * 10f64.powi(e);
+        decades
+            .flat_map(|e| [1.0, 2.0, 5.0].map(|lead| value(e, lead)))
+            .filter(|v| (self.low - 1e-9..=self.high + 1e-9).contains(&v.log10()))
+            .filter_map(|v| Some((self.place(v)?, label(v, v, v))))
+            .collect()
     }
 
     fn decades(&self, count: usize) -> Vec<(f64, String)> {
@@ -149,6 +164,8 @@ mod tests {
         assert_eq!(labels(&linear, 0.0, 4e-4), ["0", "10⁻⁴", "2·10⁻⁴", "3·10⁻⁴", "4·10⁻⁴"]);
         assert_eq!(labels(&Axis::log(""), 1e-4, 1e4), ["10⁻⁴", "10⁻²", "1", "10²", "10⁴"]);
         assert_eq!(labels(&Axis::log(""), 0.1, 0.3).first().unwrap(), "0.1");
+        assert_eq!(labels(&Axis::log(""), 0.02, 1.0), ["0.02", "0.05", "0.1", "0.2", "0.5", "1"]);
+        assert_eq!(labels(&Axis::log(""), 1e-5, 2e-4), ["10⁻⁵", "2·10⁻⁵", "5·10⁻⁵", "10⁻⁴", "2·10⁻⁴"]);
     }
 
     /// Empty, constant and non-finite data still give an axis.

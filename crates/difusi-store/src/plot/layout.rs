@@ -177,7 +177,7 @@ fn thinned(points: Vec<[f64; 2]>, width: f64) -> Vec<[f64; 2]> {
     if points.len() as f64 <= 4.0 * width || !points.is_sorted_by(|a, b| a[0] <= b[0]) {
         return points;
     }
-    let column = |p: &[f64; 2]| (p[0] * 2.0).floor();
+    let column = |p: &[f64; 2]| p[0].floor();
     let mut out = Vec::new();
     for part in points.chunk_by(|a, b| column(a) == column(b)) {
         let by_y = |a: &&[f64; 2], b: &&[f64; 2]| a[1].total_cmp(&b[1]);

@@ -1,6 +1,6 @@
 //! Charts as SVG or PNG: lines, dots, several panels in one picture.
 //!
-//! A chart is laid out once into a few shapes ([`scene`]), which are written as SVG text or drawn with antialiasing.
+//! A chart is laid out once into a few shapes (`scene`), which are written as SVG text or drawn with antialiasing.
 //! Deliberately absent: bars, errors, interaction, any knowledge of what is plotted.
 
 mod axis;

@@ -201,7 +201,7 @@ impl Source {
     fn read(&mut self, storage: &Storage, file_len: u64) -> Result<Vec<u8>, Fault> {
         let key = &storage.key;
         let size = storage.dtype.map_or(1, Dtype::size);
-        let wanted = storage.numel.checked_mul(size).unwrap_or(usize::MAX) as u64;
+        let wanted = storage.numel.saturating_mul(size) as u64;
         let mut bytes = Vec::new();
         match self {
             Self::Zip(archive, prefix) => {
@@ -252,6 +252,18 @@ fn legacy(
     check_system(machine, system)?;
     let root = machine.run(file)?;
     let keys = machine.run(file)?;
+    *places = storages(file, file_len, machine, keys)?;
+    Ok(root)
+}
+
+/// Where the bytes of each storage begin, held against what the pickle said of them and the file's length.
+fn storages(
+    file: &mut BufReader<File>,
+    file_len: u64,
+    machine: &Machine,
+    keys: Cell,
+) -> Result<HashMap<String, u64>, Fault> {
+    let mut places = HashMap::new();
     let sizes: HashMap<&str, (usize, usize)> = machine
         .arena
         .iter()
@@ -275,7 +287,7 @@ fn legacy(
         let end = numel.checked_mul(size).and_then(|n| (at + 8).checked_add(n as u64)).filter(|end| *end <= file_len);
         at = end.ok_or_else(|| Fault::Bad(format!("the file is truncated (storage `{key}`)")))?;
     }
-    Ok(root)
+    Ok(places)
 }
 
 /// `{'protocol_version': 1001, 'little_endian': True, 'type_sizes': {...}}`.

@@ -146,16 +146,7 @@ pub(super) fn call(machine: &mut Machine, callable: Cell, arguments: Cell) -> Re
     }
     let items = items.to_vec();
     // What an argument holds may be copied into the result.
-    for item in &items {
-        let size = match machine.get(*item) {
-            Some(Object::List(v) | Object::Tuple(v)) => v.len(),
-            Some(Object::Dict(v)) => v.len(),
-            Some(Object::Str(v)) => v.len(),
-            Some(Object::Storage(v)) => v.key.len(),
-            _ => 0,
-        };
-        machine.charge(size)?;
-    }
+    machine.charge(items.iter().map(|item| size(machine, *item)).sum())?;
     let object = match global {
         Global::Dict => dict(machine, &items)?,
         Global::List => Object::List(sequence(machine, &items)?),
@@ -177,6 +168,17 @@ pub(super) fn call(machine: &mut Machine, callable: Cell, arguments: Cell) -> Re
         }
     };
     Ok(machine.store(object))
+}
+
+/// How much an object holds.
+fn size(machine: &Machine, cell: Cell) -> usize {
+    match machine.get(cell) {
+        Some(Object::List(v) | Object::Tuple(v)) => v.len(),
+        Some(Object::Dict(v)) => v.len(),
+        Some(Object::Str(v)) => v.len(),
+        Some(Object::Storage(v)) => v.key.len(),
+        _ => 0,
+    }
 }
 
 /// State set on an object: known harmless cases only.

@@ -1,7 +1,7 @@
 //! The stack machine that interprets a pickle.
 //!
 //! Objects live in an arena and refer to each other by number: cycles and deep nesting, which a hostile file can build from
-//! a few bytes, cost nothing to hold or drop. [`super::tree`] turns the arena into a tree within limits.
+//! a few bytes, cost nothing to hold or drop. `super::tree` turns the arena into a tree within limits.
 
 use std::collections::HashMap;
 use std::io::BufRead;
@@ -43,7 +43,7 @@ pub(super) struct Machine {
     stack: Vec<Cell>,
     memo: HashMap<u32, Cell>,
     pub(super) arena: Vec<Object>,
-    /// Instructions done; bounds what [`super::tree`] may build.
+    /// Instructions done; bounds what `super::tree` may build.
     pub(super) steps: u64,
     /// Values and bytes copied by calls: a call can copy a large object that costs the file two bytes to name.
     copied: u64,
@@ -68,14 +68,22 @@ impl Machine {
 
     fn step(&mut self, op: Op) -> Result<(), Fault> {
         match op {
-            Op::Nop | Op::Stop => {}
-            Op::Mark => self.stack.push(Cell::Mark),
             Op::None => self.stack.push(Cell::None),
             Op::Bool(v) => self.stack.push(Cell::Bool(v)),
             Op::Int(v) => self.stack.push(Cell::Int(v)),
             Op::Float(v) => self.stack.push(Cell::Float(v)),
             Op::Str(v) => self.make(Object::Str(v)),
             Op::Bytes(v) => self.make(Object::Bytes(v)),
+            other => self.act(&other)?,
+        }
+        Ok(())
+    }
+
+    /// Instructions that are not plain values.
+    fn act(&mut self, op: &Op) -> Result<(), Fault> {
+        match op {
+            Op::Nop | Op::Stop => {}
+            Op::Mark => self.stack.push(Cell::Mark),
             Op::Pop => {
                 self.stack.pop();
             }
@@ -87,26 +95,26 @@ impl Machine {
                 self.stack.push(top);
             }
             Op::Get(place) => {
-                let cell = self.memo.get(&place).copied();
+                let cell = self.memo.get(place).copied();
                 self.stack.push(cell.ok_or_else(|| Fault::Bad(format!("memo place {place} is empty")))?);
             }
             Op::Put(place) => {
                 let top = self.top()?;
-                self.memo.insert(place, top);
+                self.memo.insert(*place, top);
             }
             Op::Memoize => {
                 let (top, place) = (self.top()?, self.memo.len() as u32);
                 self.memo.insert(place, top);
             }
-            Op::Global(name) => self.global(&name)?,
+            Op::Global(name) => self.global(name)?,
             Op::StackGlobal => {
                 let (name, module) = (self.pop()?, self.pop()?);
                 self.charge(self.text(module)?.len() + self.text(name)?.len())?;
                 let full = format!("{}.{}", self.text(module)?, self.text(name)?);
                 self.global(&full)?;
             }
-            Op::PersistentId | Op::Reduce | Op::NewObject | Op::Build => self.object(&op)?,
-            container => self.container(&container)?,
+            Op::PersistentId | Op::Reduce | Op::NewObject | Op::Build => self.object(op)?,
+            container => self.container(container)?,
         }
         Ok(())
     }
@@ -121,17 +129,13 @@ impl Machine {
                 let items = self.stack.split_off(from);
                 self.make(Object::Tuple(items));
             }
-            Op::TupleFromMark => {
+            Op::TupleFromMark | Op::ListFromMark | Op::FrozenSet | Op::DictFromMark => {
                 let items = self.pop_to_mark()?;
-                self.make(Object::Tuple(items));
-            }
-            Op::ListFromMark | Op::FrozenSet => {
-                let items = self.pop_to_mark()?;
-                self.make(Object::List(items));
-            }
-            Op::DictFromMark => {
-                let items = pairs(&self.pop_to_mark()?)?;
-                self.make(Object::Dict(items));
+                self.make(match op {
+                    Op::TupleFromMark => Object::Tuple(items),
+                    Op::DictFromMark => Object::Dict(pairs(&items)?),
+                    _ => Object::List(items),
+                });
             }
             Op::Append => {
                 let item = self.pop()?;

@@ -1,8 +1,8 @@
 //! PyTorch's `torch.save` files (`.pt`, `.pth`, `.ckpt`, `.th`): the zip container (PyTorch 1.6 and later) and the older
 //! stream of pickles.
 //!
-//! Reading executes nothing: a pickle is interpreted by a small stack machine ([`machine`]) that knows a fixed list of
-//! Python names ([`globals`]); any other name is refused. Tensors of every device arrive on the host.
+//! Reading executes nothing: a pickle is interpreted by a small stack machine (`machine`) that knows a fixed list of
+//! Python names (`globals`); any other name is refused. Tensors of every device arrive on the host.
 //! Deliberately absent: TorchScript archives, whole pickled modules, sparse and quantised tensors, the tar container of
 //! PyTorch before 0.1.10, big-endian files.
 

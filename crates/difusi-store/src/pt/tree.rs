@@ -11,6 +11,9 @@ use crate::error::Fault;
 /// Deepest nesting accepted.
 const MAX_DEPTH: usize = 200;
 
+/// The entries of a dictionary.
+type Pairs<T> = Vec<(PtValue<T>, PtValue<T>)>;
+
 pub(super) struct Builder<'a, T, F: FnMut(&View) -> Result<T, Fault>> {
     machine: &'a Machine,
     tensor: F,
@@ -79,8 +82,8 @@ impl<'a, T, F: FnMut(&View) -> Result<T, Fault>> Builder<'a, T, F> {
     }
 
     /// A key set again replaces the earlier value in its place, as in Python.
-    fn pairs(&mut self, pairs: &[(Cell, Cell)], depth: usize) -> Result<Vec<(PtValue<T>, PtValue<T>)>, Fault> {
-        let mut out: Vec<(PtValue<T>, PtValue<T>)> = Vec::new();
+    fn pairs(&mut self, pairs: &[(Cell, Cell)], depth: usize) -> Result<Pairs<T>, Fault> {
+        let mut out: Pairs<T> = Vec::new();
         let mut places: HashMap<Result<String, i64>, usize> = HashMap::new();
         for (key, value) in pairs {
             let key = self.value(*key, depth + 1)?;

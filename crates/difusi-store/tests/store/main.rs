@@ -1,5 +1,7 @@
 //! Tests of the containers through the public API; `data/` is made by xtask/golden/store_pt.py.
 
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests, outside test functions")]
+
 mod inspect;
 mod npy;
 mod pictures;

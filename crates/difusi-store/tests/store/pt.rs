@@ -75,27 +75,39 @@ fn other_objects_are_refused_by_name() {
     }
 }
 
-/// Every prefix of both containers, and every byte flipped in the pickle, is an error or a value, never a panic.
+/// Every prefix of small files of both containers, and damage to any byte, is an error or a value, never a panic.
 #[test]
 fn truncated_and_damaged_files() {
     let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("f");
-    for name in ["legacy.pt", "zip.pt"] {
-        let bytes = std::fs::read(data(name)).unwrap();
-        for end in 0..bytes.len() {
-            std::fs::write(&path, &bytes[..end]).unwrap();
-            assert!(pt::read(&path).is_err(), "{name} cut at {end}");
-        }
-    }
-    let bytes = std::fs::read(data("legacy.pt")).unwrap();
-    for i in 0..bytes.len() {
-        for flip in [0x01, 0x80, 0xff] {
+    let (path, small) = (dir.path().join("f"), dir.path().join("small.pt"));
+    let value = PtValue::dict([("w", PtValue::Tensor(HostTensor::f32([2], vec![1.0, 2.0]).unwrap()))]);
+    pt::write(&small, &value).unwrap();
+    let refused = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        pt::read(&path).is_err()
+    };
+    let zip = std::fs::read(&small).unwrap();
+    assert!((0..zip.len()).all(|end| refused(&zip[..end])));
+    let stream = std::fs::read(data("legacy.pt")).unwrap();
+    assert!((0..700).chain((700..stream.len()).step_by(11)).all(|end| refused(&stream[..end])));
+    for i in 0..zip.len().max(stream.len()) {
+        for bytes in [&zip, &stream].into_iter().filter(|bytes| i < bytes.len()) {
             let mut broken = bytes.clone();
-            broken[i] ^= flip;
-            std::fs::write(&path, &broken).unwrap();
-            let _ = pt::read(&path);
+            broken[i] ^= [0x01, 0x80, 0xff, 0x10][i % 4];
+            refused(&broken);
         }
     }
+}
+
+/// With DIFUSI_LOOK=FOLDER the written file stays there, for torch.load(weights_only=True).
+#[test]
+fn written_files_are_small_and_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = std::env::var_os("DIFUSI_LOOK").map_or(dir.path().to_path_buf(), Into::into);
+    let value = pt::read(&data("zip.pt")).unwrap();
+    let path = folder.join("written.pt");
+    pt::write(&path, &value).unwrap();
+    assert_eq!(pt::read(&path).unwrap(), value);
 }
 
 /// A legacy file around one pickle; `keys` are its storages, `data` what follows.
