@@ -48,7 +48,7 @@ fn write_inner<T>(path: &Path, body: impl FnOnce(&mut Out) -> io::Result<T>) -> 
     Ok(value)
 }
 
-/// Writes bytes; see [`write`].
+/// Writes bytes; see [`write()`].
 pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     write(path, |out| out.write_all(bytes))
 }
