@@ -1,16 +1,30 @@
 //! Times every op on the CPU beside the same op composed of burn's, at the shapes of `Unet(32, (1, 2, 4))` on 28x28 images.
 //!
-//! `cargo run --release -p difusi-ops --example ops_bench [batch]` (64). Medians; `fwd` on the plain device, `both` a forward
+//! `cargo run --release -p difusi-ops --example ops_bench [batch] [cpu]` (64). With `cpu` (Linux) it counts processor time of all
+//! threads instead of time passed, for machines that do other work too: set RAYON_NUM_THREADS=1 with it. Medians; `fwd` on the plain device, `both` a forward
 //! and backward pass with autodiff. Compare columns of one run only: times do not carry over to other machines.
 
 #![allow(clippy::print_stdout, reason = "a program that prints a table")]
 
-use std::time::Instant;
+use std::{sync::LazyLock, time::Instant};
 
 use burn::tensor::{Device, Distribution, Tensor};
 use difusi_ops::{self as ops, ConvSpec, composed};
 
 type Op<'a> = &'a dyn Fn(&[Tensor<4>]) -> Tensor<4>;
+
+/// Seconds: time passed, or processor time of all threads.
+fn now() -> f64 {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    static CPU: LazyLock<bool> = LazyLock::new(|| std::env::args().nth(2).is_some_and(|a| a == "cpu"));
+    if !*CPU {
+        return START.elapsed().as_secs_f64();
+    }
+    let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let spent = |t: std::fs::DirEntry| std::fs::read_to_string(t.path().join("schedstat")).ok();
+    let nanoseconds = |s: String| s.split(' ').next().and_then(|n| n.parse::<f64>().ok());
+    threads.filter_map(spent).filter_map(nanoseconds).sum::<f64>() * 1e-9
+}
 
 /// Median milliseconds of the forward pass, and of forward and backward.
 fn time(op: Op<'_>, shapes: &[[usize; 4]]) -> (f64, f64) {
@@ -21,9 +35,9 @@ fn time(op: Op<'_>, shapes: &[[usize; 4]]) -> (f64, f64) {
     let both = median(|| {
         let tensors: Vec<_> =
             data.iter().map(|x| Tensor::<4>::from_data(x.to_data(), &device).require_grad()).collect();
-        let start = Instant::now();
+        let start = now();
         let grads = op(&tensors).backward();
-        let elapsed = start.elapsed().as_secs_f64();
+        let elapsed = now() - start;
         drop(grads);
         ELAPSED.set(elapsed);
     });
@@ -39,9 +53,9 @@ fn median(mut run: impl FnMut()) -> f64 {
     let mut times: Vec<f64> = (0..7)
         .map(|_| {
             ELAPSED.set(0.0);
-            let start = Instant::now();
+            let start = now();
             run();
-            let whole = start.elapsed().as_secs_f64();
+            let whole = now() - start;
             if ELAPSED.get() > 0.0 { ELAPSED.get() } else { whole }
         })
         .collect();
@@ -161,6 +175,7 @@ fn layouts(batch: usize) {
 }
 
 fn main() {
+    ops::keep_freed_memory();
     let batch = std::env::args().nth(1).and_then(|b| b.parse().ok()).unwrap_or(64);
     println!("batch {batch}; ms and GFLOP/s: ours forward, ours both | burn forward, burn both | faster by");
     convolutions(batch);

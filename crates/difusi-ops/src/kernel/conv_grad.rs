@@ -61,34 +61,26 @@ impl Job<'_> {
         let whole = |first| Strip { first, images: 1, y0: 0, y1: height };
         let plane = self.sweep.scratch(whole(0));
         let lanes = 16 * self.block.vectors;
-        // Where the last block is not full, its columns are copied out with zeros behind them.
-        let ragged = self.block.first + lanes > self.out;
-        let copy = if ragged { height * width * lanes } else { 0 };
-        with_scratch(plane + copy, |scratch| {
-            let (plane, copy) = scratch.split_at_mut(plane);
+        with_scratch(plane.next_multiple_of(16) + height * width * lanes, |scratch| {
+            let (plane_of, grad) = scratch.split_at_mut(plane.next_multiple_of(16));
             for image in images {
                 let at = self.sweep.geometry(whole(image));
                 let input = if self.sweep.in_place() {
                     &self.x[at.start..]
                 } else {
-                    self.sweep.fill(self.x, whole(image), plane);
-                    &*plane
+                    self.sweep.fill(self.x, whole(image), &mut plane_of[..plane]);
+                    &*plane_of
                 };
                 let dy = &self.dy[image * height * width * self.out..(image + 1) * height * width * self.out];
-                let (grad, grad_step) = if ragged {
-                    self.copy_columns(dy, copy);
-                    (&*copy, lanes)
-                } else {
-                    (&dy[self.block.first..], self.out)
-                };
+                self.copy_columns(dy, grad);
                 let outer = Outer {
                     input,
                     grad,
                     pixels: [height, width],
                     input_row: stride * at.row,
                     input_step: stride * source[3],
-                    grad_row: width * grad_step,
-                    grad_step,
+                    grad_row: width * lanes,
+                    grad_step: lanes,
                     runs: kernel[0],
                     run: kernel[1] * source[3],
                     row: at.row,
@@ -98,12 +90,13 @@ impl Job<'_> {
         });
     }
 
-    fn copy_columns(&self, dy: &[f32], copy: &mut [f32]) {
+    /// The block's columns side by side, aligned, with zeros where there is no column.
+    fn copy_columns(&self, dy: &[f32], to: &mut [f32]) {
         let lanes = 16 * self.block.vectors;
-        for (to, from) in copy.chunks_exact_mut(lanes).zip(dy.chunks_exact(self.out)) {
-            let from = &from[self.block.first..];
-            to[..from.len()].copy_from_slice(from);
-            to[from.len()..].fill(0.0);
+        let valid = lanes.min(self.out - self.block.first);
+        for (to, from) in to.chunks_exact_mut(lanes).zip(dy.chunks_exact(self.out)) {
+            to[..valid].copy_from_slice(&from[self.block.first..self.block.first + valid]);
+            to[valid..].fill(0.0);
         }
     }
 }

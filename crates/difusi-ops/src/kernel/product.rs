@@ -72,22 +72,60 @@ impl Kernel for Tiles<'_> {
     }
 }
 
+/// A piece of the depth: runs `r`, and of each the values `k`.
+#[derive(Clone, Copy)]
+struct Piece {
+    r: [usize; 2],
+    k: [usize; 2],
+}
+
+/// Bytes of a panel that stay in the first-level cache while all rows pass over them.
+const RESIDENT: usize = 24 << 10;
+
 impl Tiles<'_> {
     #[inline(always)]
     unsafe fn block<L: Lanes, const P: usize, const V: usize>(&self, block: Block) {
-        let Product { input, pixels, panel, start, .. } = self.of;
-        let weight = panel.block(block).as_ptr();
+        let Product { runs, run, .. } = self.of;
+        let most = RESIDENT / (64 * V);
+        let ragged = block.first + 16 * V > self.of.panel.columns;
+        if ragged || runs * run <= most {
+            return unsafe { self.piece::<L, P, V>(block, Piece { r: [0, runs], k: [0, run] }) };
+        }
+        let rows = (most / run).max(1);
+        let values = run.div_ceil(run.div_ceil(most));
+        for r in (0..runs).step_by(rows) {
+            for k in (0..run).step_by(values) {
+                let piece = Piece { r: [r, (r + rows).min(runs)], k: [k, (k + values).min(run)] };
+                unsafe { self.piece::<L, P, V>(block, piece) };
+            }
+        }
+    }
+
+    /// All rows over a piece of the depth: the sums start from `start` at the first piece, else from what is there.
+    #[inline(always)]
+    unsafe fn piece<L: Lanes, const P: usize, const V: usize>(&self, block: Block, piece: Piece) {
+        let Product { input, pixels, run, row, panel, start, .. } = self.of;
         let valid = (16 * V).min(panel.columns - block.first);
+        let is_first = piece.r[0] == 0 && piece.k[0] == 0;
+        let weight = panel.block(block)[(piece.r[0] * run + piece.k[0]) * 16 * V..].as_ptr();
         let mut done = 0;
         while done < pixels.len() {
             let live = P.min(pixels.len() - done);
             let mut x = [input.as_ptr(); P];
             for p in 0..P {
-                x[p] = unsafe { input.as_ptr().add(pixels[done + p.min(live - 1)]) };
+                x[p] = unsafe { input.as_ptr().add(pixels[done + p.min(live - 1)] + piece.r[0] * row + piece.k[0]) };
             }
             unsafe {
-                let sums = self.tile::<L, P, V>(x, weight, start.as_ptr().add(block.first));
                 let out = self.out.add(done * self.step + block.first);
+                let (from, step) =
+                    if is_first { (start.as_ptr().add(block.first), 0) } else { (out.cast_const(), self.step) };
+                let mut sums = [[L::splat(0.0); V]; P];
+                for p in 0..P {
+                    for v in 0..V {
+                        sums[p][v] = L::load(from.add(p.min(live - 1) * step + 16 * v));
+                    }
+                }
+                let sums = self.tile::<L, P, V>(x, weight, piece, sums);
                 for p in 0..P {
                     if p < live {
                         store::<L, V>(sums[p], out.add(p * self.step), valid);
@@ -98,27 +136,22 @@ impl Tiles<'_> {
         }
     }
 
-    /// The register tile: `P` rows by `V` vectors of columns.
+    /// The register tile: `P` rows by `V` vectors of columns, from where `x` and `weight` point.
     #[inline(always)]
     unsafe fn tile<L: Lanes, const P: usize, const V: usize>(
         &self,
         x: [*const f32; P],
         mut weight: *const f32,
-        start: *const f32,
+        piece: Piece,
+        mut sums: [[L; V]; P],
     ) -> [[L; V]; P] {
         unsafe {
-            let mut sums = [[L::splat(0.0); V]; P];
-            for p in 0..P {
-                for v in 0..V {
-                    sums[p][v] = L::load(start.add(16 * v));
-                }
-            }
-            for r in 0..self.of.runs {
+            for r in 0..piece.r[1] - piece.r[0] {
                 let mut x = x;
                 for p in 0..P {
                     x[p] = x[p].add(r * self.of.row);
                 }
-                for k in 0..self.of.run {
+                for k in 0..piece.k[1] - piece.k[0] {
                     let mut w = [L::splat(0.0); V];
                     for v in 0..V {
                         w[v] = L::load(weight.add(16 * v));
