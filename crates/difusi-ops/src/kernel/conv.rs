@@ -82,7 +82,7 @@ fn sweep(source: &[f32], packed: &Packed, bias: &[f32], sweep: Sweep) -> Vec<f32
     // SAFETY: the strips cover every output pixel once, and a job writes all columns of its strip's pixels.
     unsafe {
         filled(len, |out| {
-            sweep.strips().into_par_iter().for_each(|strip| {
+            sweep.strips(packed.panel().columns).into_par_iter().for_each(|strip| {
                 with_scratch(sweep.scratch(strip), |plane| {
                     run_strip(source, plane, &sweep, strip, (packed, start, out))
                 });

@@ -105,9 +105,11 @@ impl Sweep {
         }
     }
 
-    /// Cuts the output into jobs: strips of an image, or several small images. Any cut gives the same bits.
-    pub(crate) fn strips(&self) -> Vec<Strip> {
+    /// Cuts the output, `columns` per pixel, into jobs whose input and output stay in the second-level cache: strips of an
+    /// image, or several small images. Any cut gives the same bits.
+    pub(crate) fn strips(&self, columns: usize) -> Vec<Strip> {
         let [batch, _, _, channels] = self.source;
+        let channels = channels.max(columns);
         let [height, width] = self.out;
         let pixels = batch * height * width;
         let target = (pixels / 16).min((1 << 17) / channels).clamp(64, 1024);
