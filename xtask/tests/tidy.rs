@@ -136,5 +136,8 @@ fn every_config_is_a_preset_that_parses() {
 #[test]
 fn the_config_page_is_up_to_date() {
     let page = read(&root().join("docs/config.md"));
-    assert!(page == xtask::config_page::config_page(&root()).expect("the config types"), "docs/config.md is stale: run `cargo xtask config-page`");
+    assert!(
+        page == xtask::config_page::config_page(&root()).expect("the config types"),
+        "docs/config.md is stale: run `cargo xtask config-page`"
+    );
 }

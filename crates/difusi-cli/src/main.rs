@@ -1,1 +1,62 @@
-fn main() {}
+//! The difusi binary: arguments in, library calls, progress and results out. Exit codes: 0 done, 1 failed, 2 wrong usage,
+//! 130 interrupted (and saved).
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this room knows a terminal")]
+
+mod args;
+mod data;
+mod figures;
+mod inspect;
+mod model;
+mod progress;
+mod sample;
+mod train;
+mod usage;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command, DeviceKind};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) if e.is::<usage::Interrupted>() => ExitCode::from(130),
+        Err(e) => {
+            eprintln!("error: {}", chain(&e));
+            ExitCode::from(if usage::is_usage(&e) { 2 } else { 1 })
+        }
+    }
+}
+
+/// The error and its causes, each said once: a cause that its error already quotes is left out.
+fn chain(e: &anyhow::Error) -> String {
+    let mut text = e.to_string();
+    for cause in e.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}\n  because: {cause}");
+        }
+    }
+    text
+}
+
+fn run(cli: &Cli) -> anyhow::Result<()> {
+    difusi::ops::keep_freed_memory();
+    if let Some(n) = cli.threads {
+        difusi::set_threads(usize::from(n))?;
+    }
+    let device = match cli.device {
+        DeviceKind::Cpu => difusi::Device::flex(),
+    };
+    match &cli.command {
+        Command::Train(a) => train::train(a, &device, cli.json),
+        Command::Sample(a) => sample::sample(a, &device, cli.json),
+        Command::Predict(a) => model::predict(a, &device, cli.json),
+        Command::Convert(a) => model::convert(a, &device, cli.json),
+        Command::Inspect(a) => inspect::inspect(a, cli.json),
+        Command::Data(a) => data::data(a, cli.json),
+        Command::Schedule(a) => figures::schedule(a, cli.json),
+        Command::Noise(a) => figures::noise(a, cli.json),
+    }
+}

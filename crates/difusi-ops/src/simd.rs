@@ -4,6 +4,9 @@
 //! Kernels and everything they call per element are `#[inline(always)]`, so that they compile with the unit's features.
 //! Units may differ in the last bit (fused or separate multiply and add); on one machine results never vary.
 
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
 /// Sixteen f32.
 ///
 /// # Safety
@@ -202,154 +205,6 @@ impl Lanes for Portable {
     #[inline(always)]
     unsafe fn pow2(self) -> Self {
         lanewise!(self, self, |a: f32, _| f32::from_bits(((a as i32).wrapping_add(127) as u32) << 23))
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-mod x86 {
-    use std::arch::x86_64::*;
-
-    use super::{Kernel, Lanes};
-
-    /// # Safety
-    /// As [`super::dispatch`], on a CPU with these features.
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-    pub(super) unsafe fn with_avx512<K: Kernel>(kernel: K) {
-        unsafe { kernel.run::<Avx512>() }
-    }
-
-    /// # Safety
-    /// As [`super::dispatch`], on a CPU with AVX2 and FMA.
-    #[target_feature(enable = "avx2,fma")]
-    pub(super) unsafe fn with_avx2<K: Kernel>(kernel: K) {
-        unsafe { kernel.run::<Avx2>() }
-    }
-
-    #[derive(Clone, Copy)]
-    pub(super) struct Avx512(__m512);
-
-    impl Lanes for Avx512 {
-        #[inline(always)]
-        unsafe fn splat(x: f32) -> Self {
-            unsafe { Self(_mm512_set1_ps(x)) }
-        }
-        #[inline(always)]
-        unsafe fn load(from: *const f32) -> Self {
-            unsafe { Self(_mm512_loadu_ps(from)) }
-        }
-        #[inline(always)]
-        unsafe fn store(self, to: *mut f32) {
-            unsafe { _mm512_storeu_ps(to, self.0) }
-        }
-        #[inline(always)]
-        unsafe fn add(self, b: Self) -> Self {
-            unsafe { Self(_mm512_add_ps(self.0, b.0)) }
-        }
-        #[inline(always)]
-        unsafe fn sub(self, b: Self) -> Self {
-            unsafe { Self(_mm512_sub_ps(self.0, b.0)) }
-        }
-        #[inline(always)]
-        unsafe fn mul(self, b: Self) -> Self {
-            unsafe { Self(_mm512_mul_ps(self.0, b.0)) }
-        }
-        #[inline(always)]
-        unsafe fn div(self, b: Self) -> Self {
-            unsafe { Self(_mm512_div_ps(self.0, b.0)) }
-        }
-        #[inline(always)]
-        unsafe fn fma(self, b: Self, c: Self) -> Self {
-            unsafe { Self(_mm512_fmadd_ps(self.0, b.0, c.0)) }
-        }
-        #[inline(always)]
-        unsafe fn max(self, b: Self) -> Self {
-            unsafe { Self(_mm512_max_ps(self.0, b.0)) }
-        }
-        #[inline(always)]
-        unsafe fn min(self, b: Self) -> Self {
-            unsafe { Self(_mm512_min_ps(self.0, b.0)) }
-        }
-        #[inline(always)]
-        unsafe fn round(self) -> Self {
-            unsafe { Self(_mm512_roundscale_ps::<0>(self.0)) }
-        }
-        #[inline(always)]
-        unsafe fn pow2(self) -> Self {
-            unsafe {
-                let biased = _mm512_add_epi32(_mm512_cvtps_epi32(self.0), _mm512_set1_epi32(127));
-                Self(_mm512_castsi512_ps(_mm512_slli_epi32::<23>(biased)))
-            }
-        }
-    }
-
-    #[derive(Clone, Copy)]
-    pub(super) struct Avx2(__m256, __m256);
-
-    macro_rules! halves {
-        ($f:ident, $a:ident, $b:ident) => {
-            unsafe { Self($f($a.0, $b.0), $f($a.1, $b.1)) }
-        };
-    }
-
-    impl Lanes for Avx2 {
-        #[inline(always)]
-        unsafe fn splat(x: f32) -> Self {
-            unsafe { Self(_mm256_set1_ps(x), _mm256_set1_ps(x)) }
-        }
-        #[inline(always)]
-        unsafe fn load(from: *const f32) -> Self {
-            unsafe { Self(_mm256_loadu_ps(from), _mm256_loadu_ps(from.add(8))) }
-        }
-        #[inline(always)]
-        unsafe fn store(self, to: *mut f32) {
-            unsafe {
-                _mm256_storeu_ps(to, self.0);
-                _mm256_storeu_ps(to.add(8), self.1);
-            }
-        }
-        #[inline(always)]
-        unsafe fn add(self, b: Self) -> Self {
-            halves!(_mm256_add_ps, self, b)
-        }
-        #[inline(always)]
-        unsafe fn sub(self, b: Self) -> Self {
-            halves!(_mm256_sub_ps, self, b)
-        }
-        #[inline(always)]
-        unsafe fn mul(self, b: Self) -> Self {
-            halves!(_mm256_mul_ps, self, b)
-        }
-        #[inline(always)]
-        unsafe fn div(self, b: Self) -> Self {
-            halves!(_mm256_div_ps, self, b)
-        }
-        #[inline(always)]
-        unsafe fn fma(self, b: Self, c: Self) -> Self {
-            unsafe { Self(_mm256_fmadd_ps(self.0, b.0, c.0), _mm256_fmadd_ps(self.1, b.1, c.1)) }
-        }
-        #[inline(always)]
-        unsafe fn max(self, b: Self) -> Self {
-            halves!(_mm256_max_ps, self, b)
-        }
-        #[inline(always)]
-        unsafe fn min(self, b: Self) -> Self {
-            halves!(_mm256_min_ps, self, b)
-        }
-        #[inline(always)]
-        unsafe fn round(self) -> Self {
-            unsafe { Self(_mm256_round_ps::<0>(self.0), _mm256_round_ps::<0>(self.1)) }
-        }
-        #[inline(always)]
-        unsafe fn pow2(self) -> Self {
-            #[inline(always)]
-            unsafe fn half(x: __m256) -> __m256 {
-                unsafe {
-                    let biased = _mm256_add_epi32(_mm256_cvtps_epi32(x), _mm256_set1_epi32(127));
-                    _mm256_castsi256_ps(_mm256_slli_epi32::<23>(biased))
-                }
-            }
-            unsafe { Self(half(self.0), half(self.1)) }
-        }
     }
 }
 

@@ -1,1 +1,63 @@
-//! difusi
+//! difusi: diffusion models, trained, sampled and looked into.
+//!
+//! This crate puts the rooms together: [`RunConfig`] (TOML to typed to checked), [`presets`], [`Model`] (a trained network with
+//! everything it needs to draw), [`Sampler`] (pictures from a model), [`Run`] (a training run in a folder), [`figures`].
+//! The rooms themselves are re-exported: [`core`], [`data`], [`nn`], [`process`], [`store`], [`train`].
+//!
+//! Deliberately absent: printing, argument parsing, exit codes (the binary's).
+
+mod config;
+mod describe;
+mod error;
+pub mod figures;
+mod model;
+pub mod presets;
+mod run;
+mod sample;
+
+pub use burn::tensor::{Device, Tensor, TensorData};
+pub use difusi_core as core;
+pub use difusi_data as data;
+pub use difusi_nn as nn;
+pub use difusi_ops as ops;
+pub use difusi_process as process;
+pub use difusi_store as store;
+pub use difusi_train as train;
+
+pub use config::{ConfigError, ConfigErrors, ModelConfig, RunConfig, override_sample, parse_schedule};
+pub use describe::{Described, describe};
+pub use error::Error;
+pub use model::{Model, ModelCard, OpenModel, PredictIo, Weights, predict, write_prediction};
+pub use run::{FineTune, Run, RunEvent, RunOptions, RunStart, save_grid};
+pub use sample::{Sampler, SamplerOptions, Start, pictures};
+
+/// Height and width of the pictures a config trains on: from the config where it says, else from the data.
+///
+/// # Errors
+/// Data that is nowhere or damaged.
+pub fn data_size(config: &RunConfig, data: Option<std::path::PathBuf>) -> Result<core::ImageSize, Error> {
+    use data::DataConfig::{Cifar10, Digits, Folder, Idx};
+    let size = match &config.data {
+        Digits(c) => Some(c.size),
+        Folder(c) => Some(c.size),
+        Cifar10(c) => c.size.or(Some(core::ImageSize::square(32))),
+        // The named sets are known without their files.
+        Idx(c) => c.size.or_else(|| {
+            let named = c.path.to_str()?.parse::<data::NamedSet>().is_ok();
+            named.then_some(core::ImageSize::square(28))
+        }),
+    };
+    if let Some(size) = size {
+        return Ok(size);
+    }
+    let [height, width, _] = config.data.open(&data::OpenOptions::with_data(data))?.shape();
+    Ok(core::ImageSize { height, width })
+}
+
+/// Uses `n` CPU threads in all of difusi; only before the first tensor op, and once.
+///
+/// # Errors
+/// Where threads are in use already.
+pub fn set_threads(n: usize) -> Result<(), Error> {
+    rayon::ThreadPoolBuilder::new().num_threads(n).build_global().map_err(|e| Error::Threads(e.to_string()))
+}

@@ -16,6 +16,7 @@ pub(super) fn section<T: DeserializeOwned>(table: &Table, section: &str, errors:
         name => table.get(name).cloned().unwrap_or_else(|| Value::Table(Table::new())),
     };
     let before = errors.len();
+    let mut removed: Vec<Vec<String>> = Vec::new();
     loop {
         match serde_path_to_error::deserialize::<_, T>(value.clone()) {
             Ok(v) if errors.len() == before => return Some(v),
@@ -23,10 +24,15 @@ pub(super) fn section<T: DeserializeOwned>(table: &Table, section: &str, errors:
             Err(e) => {
                 let path: Vec<String> = e.path().iter().filter_map(segment).collect();
                 let (path, error) = explain(&value, section, path, &e.inner().to_string());
+                // A key that was taken out above is missing now; that was said already.
+                if removed.contains(&path) {
+                    return None;
+                }
                 errors.push(error);
                 if !remove(&mut value, &path) {
                     return None;
                 }
+                removed.push(path);
             }
         }
     }
@@ -78,7 +84,11 @@ fn words(accepted: &str) -> String {
 }
 
 fn join(section: &str, path: &[String]) -> String {
-    std::iter::once(section.to_owned()).chain(path.iter().cloned()).filter(|s| !s.is_empty()).collect::<Vec<_>>().join(".")
+    std::iter::once(section.to_owned())
+        .chain(path.iter().cloned())
+        .filter(|s| !s.is_empty())
+        .collect::<Vec<_>>()
+        .join(".")
 }
 
 fn at<'a>(root: &'a Value, path: &[String]) -> Option<&'a Value> {
@@ -91,21 +101,14 @@ fn at<'a>(root: &'a Value, path: &[String]) -> Option<&'a Value> {
 
 /// Takes the value at `path` (or the nearest table key above an array element) out; false where nothing can be removed.
 fn remove(root: &mut Value, path: &[String]) -> bool {
-    for end in (1..=path.len()).rev() {
-        let mut here = &mut *root;
-        let mut found = true;
-        for key in &path[..end - 1] {
-            match here.as_table_mut().and_then(|t| t.get_mut(key)) {
-                Some(next) => here = next,
-                None => {
-                    found = false;
-                    break;
-                }
-            }
-        }
-        if found && here.as_table_mut().is_some_and(|t| t.remove(&path[end - 1]).is_some()) {
-            return true;
-        }
+    (1..=path.len()).rev().any(|end| remove_at(root, &path[..end]))
+}
+
+fn remove_at(root: &mut Value, path: &[String]) -> bool {
+    let Some(table) = root.as_table_mut() else { return false };
+    match path {
+        [] => false,
+        [last] => table.remove(last).is_some(),
+        [first, rest @ ..] => table.get_mut(first).is_some_and(|value| remove_at(value, rest)),
     }
-    false
 }

@@ -1,0 +1,45 @@
+//! `difusi schedule` and `difusi noise`.
+
+use difusi::Device;
+use difusi::core::ImageSize;
+use difusi::figures::{NoiseOptions, noise_strip, schedule_figure};
+use difusi::process::Choice;
+use difusi::store::{self, Panel, PanelRow};
+
+use crate::args::{NoiseArgs, ScheduleArgs};
+use crate::sample::image_size;
+
+pub(crate) fn schedule(args: &ScheduleArgs, json: bool) -> anyhow::Result<()> {
+    schedule_figure(args.timesteps as usize)?.write(&args.output)?;
+    said(&args.output, json);
+    Ok(())
+}
+
+pub(crate) fn noise(args: &NoiseArgs, json: bool) -> anyhow::Result<()> {
+    let schedule = difusi::parse_schedule(&args.schedule, args.timesteps as usize)?;
+    let options = NoiseOptions {
+        schedule,
+        timesteps: args.timesteps as usize,
+        count: args.count as usize,
+        size: image_size(args.size.as_deref()).unwrap_or(ImageSize::square(128)),
+        seed: args.seed,
+    };
+    let strip = noise_strip(&args.image, &options, &Device::flex())?;
+    let row = |label: &str, pictures| PanelRow { label: label.to_owned(), pictures };
+    let rows = vec![row("at once", strip.closed_form), row("step by step", strip.step_by_step)];
+    let columns = strip.steps.iter().map(|t| format!("t = {t}")).collect();
+    let title = format!("q(x_t | x_0), {} schedule, T = {}", options.schedule.kind(), args.timesteps);
+    let panel = Panel { title, columns, ..Panel::new(rows) };
+    let text = [("difusi", "noise"), ("schedule", args.schedule.as_str()), ("seed", &args.seed.to_string())];
+    store::write_png(&args.output, &panel.draw()?, &text)?;
+    said(&args.output, json);
+    Ok(())
+}
+
+fn said(path: &std::path::Path, json: bool) {
+    if json {
+        println!("{}", serde_json::json!({ "written": path }));
+    } else {
+        println!("{}", path.display());
+    }
+}

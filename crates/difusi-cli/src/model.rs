@@ -1,0 +1,54 @@
+//! `difusi predict` and `difusi convert`.
+
+use difusi::{Device, PredictIo, write_prediction};
+
+use crate::args::{ConvertArgs, PredictArgs};
+use crate::sample::open;
+use crate::usage::usage;
+
+pub(crate) fn predict(args: &PredictArgs, device: &Device, json: bool) -> anyhow::Result<()> {
+    let model = open(&args.model, device)?;
+    let io = PredictIo::read(&args.input)?;
+    let y = difusi::predict(&model, &io, device)?;
+    let shape = y.shape.clone();
+    write_prediction(&args.output, y)?;
+    if json {
+        println!("{}", serde_json::json!({ "written": args.output, "shape": shape, "model": model.hash }));
+    } else {
+        println!("{}: y {shape:?}", args.output.display());
+    }
+    Ok(())
+}
+
+pub(crate) fn convert(args: &ConvertArgs, device: &Device, json: bool) -> anyhow::Result<()> {
+    let ending = args.to.extension().and_then(|e| e.to_str()).unwrap_or_default();
+    if !["pt", "safetensors"].contains(&ending) {
+        return Err(usage(format!("TO is {}; expected a name that ends in .pt or .safetensors", args.to.display())));
+    }
+    if args.to.exists() && !args.overwrite {
+        return Err(usage(format!("{} exists; name another file or add --overwrite", args.to.display())));
+    }
+    let model = open(&args.model, device)?;
+    let (notes, beside) = match ending {
+        "pt" => (model.save_pt(&args.to)?, Some(args.to.with_extension("json"))),
+        _ => {
+            model.save(&args.to)?;
+            (Vec::new(), None)
+        }
+    };
+    for note in &notes {
+        eprintln!("note: {note}");
+    }
+    if json {
+        println!(
+            "{}",
+            serde_json::json!({ "written": args.to, "arguments": beside, "notes": notes, "model": model.hash })
+        );
+        return Ok(());
+    }
+    println!("{}", args.to.display());
+    if let Some(beside) = beside {
+        println!("{}  (arguments of Unet and GaussianDiffusion)", beside.display());
+    }
+    Ok(())
+}

@@ -1,0 +1,186 @@
+//! `difusi sample`.
+
+use std::path::Path;
+
+use anyhow::Context;
+use difusi::core::ImageSize;
+use difusi::store::{self, Picture};
+use difusi::{Device, Model, OpenModel, Sampler, SamplerOptions, Start, override_sample, pictures, save_grid};
+
+use crate::args::{ModelArgs, RngKind, SampleArgs};
+use crate::progress::Progress;
+use crate::usage::usage;
+
+/// Rows of a filmstrip, and its most frames.
+const STRIP_ROWS: usize = 8;
+const STRIP_FRAMES: usize = 12;
+/// Frames of an animation, besides the held last one.
+const GIF_FRAMES: usize = 50;
+
+/// The model a command names.
+pub(crate) fn open(args: &ModelArgs, device: &Device) -> anyhow::Result<Model> {
+    let weights = args.weights.parse()?;
+    let open = OpenModel { path: args.model.clone(), config: args.config.clone(), weights };
+    Ok(open.open(device)?)
+}
+
+/// `[height, width]` as typed.
+pub(crate) fn image_size(typed: Option<&[usize]>) -> Option<ImageSize> {
+    match typed {
+        Some([height, width]) => Some(ImageSize { height: *height, width: *width }),
+        _ => None,
+    }
+}
+
+pub(crate) fn sample(args: &SampleArgs, device: &Device, json: bool) -> anyhow::Result<()> {
+    let kind = Output::of(&args.output)?;
+    for (flag, path, ending) in [("--strip", &args.strip, "png"), ("--gif", &args.gif, "gif")] {
+        if let Some(path) = path.as_ref().filter(|p| p.extension().is_none_or(|e| e != ending)) {
+            return Err(usage(format!("{flag} is {}; expected a name that ends in .{ending}", path.display())));
+        }
+    }
+    let model = open(&args.model, device)?;
+    let options = options(args, &model)?;
+    let sampler = Sampler::new(&model, options, device)?;
+    let (all, film) = draw(&sampler, args)?;
+    let text = metadata(args, &model);
+    let text: Vec<(&str, &str)> = text.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+    let enlarge = |p: &Picture| p.upscaled(usize::from(args.scale));
+    let enlarged: Vec<Picture> = all.iter().map(enlarge).collect();
+    match kind {
+        Output::Grid => save_grid(&args.output, &enlarged, &text)?,
+        Output::Npz => store::write_npz_pictures(&args.output, &all)?,
+        Output::Singles => {
+            for (i, picture) in enlarged.iter().enumerate() {
+                store::write_png(&args.output.join(format!("{i:06}.png")), picture, &text)?;
+            }
+        }
+    }
+    let mut written = vec![args.output.clone()];
+    if let Some(path) = &args.strip {
+        store::write_png(path, &film.strip(usize::from(args.scale))?, &text)?;
+        written.push(path.clone());
+    }
+    if let Some(path) = &args.gif {
+        store::write_gif(path, &film.frames(usize::from(args.scale))?, 60, store::Repeat::Forever)?;
+        written.push(path.clone());
+    }
+    if json {
+        println!(
+            "{}",
+            serde_json::json!({ "written": written, "count": all.len(), "seed": args.seed, "model": model.hash })
+        );
+    } else {
+        for path in written {
+            println!("{}", path.display());
+        }
+    }
+    Ok(())
+}
+
+/// What `-o` asks for.
+enum Output {
+    Grid,
+    Npz,
+    Singles,
+}
+
+impl Output {
+    fn of(path: &Path) -> anyhow::Result<Self> {
+        let folder = path.is_dir() || path.to_string_lossy().ends_with(['/', '\\']);
+        match path.extension().and_then(|e| e.to_str()) {
+            _ if folder => {
+                std::fs::create_dir_all(path).with_context(|| path.display().to_string())?;
+                Ok(Self::Singles)
+            }
+            Some("png") => Ok(Self::Grid),
+            Some("npz") => Ok(Self::Npz),
+            _ => Err(usage(format!("-o is {}; expected a name that ends in .png, .npz or /", path.display()))),
+        }
+    }
+}
+
+fn options(args: &SampleArgs, model: &Model) -> anyhow::Result<SamplerOptions> {
+    let mut overrides = args.overrides.clone();
+    if let Some(solver) = &args.solver {
+        overrides.push(format!("solver.kind={solver}"));
+        if solver == "ancestral" && args.steps.is_none() {
+            overrides.push(format!("steps={}", model.card.diffusion.timesteps));
+        }
+    }
+    overrides.extend(args.eta.map(|eta| format!("solver.eta={eta:?}")));
+    overrides.extend(args.steps.map(|steps| format!("steps={steps}")));
+    let config = override_sample(&model.card.sample, &overrides, model.card.diffusion.timesteps)?;
+    let start = match (&args.init_noise, args.interpolate.as_deref(), args.rng) {
+        (Some(path), _, _) => Start::Given(store::read_tensor_file(path, "x")?),
+        (_, Some([a, b]), _) => Start::Between(*a, *b),
+        (_, _, RngKind::Torch) => Start::Torch,
+        _ => Start::Counter,
+    };
+    let given = match &start {
+        Start::Given(noise) => noise.shape.first().copied(),
+        Start::Between(..) => Some(8),
+        _ => None,
+    };
+    let count = args.count.map(|n| n as usize).or(given).unwrap_or(model.card.sample.count);
+    let size = image_size(args.size.as_deref());
+    Ok(SamplerOptions { count, batch: args.batch as usize, seed: args.seed, start, size, config })
+}
+
+/// All pictures, and the reverse process of the first few.
+fn draw(sampler: &Sampler<'_>, args: &SampleArgs) -> anyhow::Result<(Vec<Picture>, Film)> {
+    let total = (sampler.batches() * sampler.steps()) as u64;
+    let mut progress = Progress::new("drawing steps", total, 0);
+    let (mut done, mut all, mut film) = (0, Vec::new(), Film::default());
+    let filming = args.strip.is_some() || args.gif.is_some();
+    let stride = sampler.steps().div_ceil(GIF_FRAMES);
+    for index in 0..sampler.batches() {
+        all.extend(sampler.batch(index, &mut |step| {
+            done += 1;
+            progress.set(done, "");
+            let last = step.index + 1 == sampler.steps();
+            if filming && index == 0 && (last || step.index % stride == 0) {
+                let rows = step.x.dims()[0].min(STRIP_ROWS);
+                film.0.push(pictures(step.x.clone().narrow(0, 0, rows)));
+            }
+        })?);
+    }
+    progress.finish();
+    Ok((all, film))
+}
+
+/// The first pictures after each kept step.
+#[derive(Default)]
+struct Film(Vec<Vec<Picture>>);
+
+impl Film {
+    /// One row per picture, time runs to the right.
+    fn strip(&self, scale: usize) -> anyhow::Result<Picture> {
+        let last = self.0.len().saturating_sub(1);
+        let frames = STRIP_FRAMES.min(self.0.len());
+        let chosen: Vec<usize> = (0..frames).map(|i| i * last / frames.saturating_sub(1).max(1)).collect();
+        let rows = self.0.first().map_or(0, Vec::len);
+        let cells: Vec<Picture> = (0..rows)
+            .flat_map(|row| chosen.iter().map(move |&f| (f, row)))
+            .map(|(f, row)| self.0[f][row].upscaled(scale))
+            .collect();
+        Ok(store::grid(&cells, frames, 2)?)
+    }
+
+    /// One grid per kept step; the last is held.
+    fn frames(&self, scale: usize) -> anyhow::Result<Vec<Picture>> {
+        let grid = |step: &Vec<Picture>| {
+            let cells: Vec<Picture> = step.iter().map(|p| p.upscaled(scale)).collect();
+            store::grid(&cells, 4.min(cells.len()), 2)
+        };
+        let mut frames = self.0.iter().map(grid).collect::<Result<Vec<_>, _>>()?;
+        let held = frames.last().cloned();
+        frames.extend(std::iter::repeat_n(held, 15).flatten());
+        Ok(frames)
+    }
+}
+
+fn metadata(args: &SampleArgs, model: &Model) -> Vec<(String, String)> {
+    let command = std::iter::once("difusi".to_owned()).chain(std::env::args().skip(1)).collect::<Vec<_>>().join(" ");
+    vec![("command".into(), command), ("seed".into(), args.seed.to_string()), ("model".into(), model.hash.clone())]
+}

@@ -1,0 +1,219 @@
+//! `difusi train`.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use anyhow::Context;
+use difusi::{Device, FineTune, ModelConfig, OpenModel, Run, RunConfig, RunEvent, RunOptions, RunStart, presets};
+
+use crate::args::TrainArgs;
+use crate::progress::{Progress, bytes, span};
+use crate::usage::{Interrupted, usage};
+
+/// Steps whose loss the progress line averages.
+const SMOOTH: f64 = 50.0;
+
+pub(crate) fn train(args: &TrainArgs, device: &Device, json: bool) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let (config, name) = resolve(args)?;
+    let out = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&name));
+    if args.dry_run {
+        return dry_run(&config, args, json);
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    watch_signals(&stop)?;
+    let start = match (args.resume, args.overwrite) {
+        (true, _) => RunStart::Resume,
+        (_, true) => RunStart::Overwrite,
+        _ => RunStart::New,
+    };
+    let from = args
+        .from
+        .as_ref()
+        .map(|path| FineTune { model: OpenModel { config: args.from_config.clone(), ..OpenModel::new(path) } });
+    let options =
+        RunOptions { config, data: args.data.clone(), out: out.clone(), start, from, command: command_line() };
+    let mut run = Run::open(options, device)?;
+    announce(&run, started);
+    let finished = steps(&mut run, &stop)?;
+    if !finished {
+        return interrupted(&mut run, args, &out);
+    }
+    finish(&mut run, started, json)
+}
+
+/// The config, and what the run is called.
+fn resolve(args: &TrainArgs) -> anyhow::Result<(RunConfig, String)> {
+    let path = Path::new(&args.config);
+    let (text, name) = match presets::get(&args.config) {
+        Some(text) => (text.to_owned(), args.config.clone()),
+        None if path.is_dir() && path.join("config.toml").exists() => {
+            let name = path.file_name().map_or_else(|| args.config.clone(), |n| n.to_string_lossy().into_owned());
+            (read(&path.join("config.toml"))?, name)
+        }
+        None if path.extension().is_some_and(|e| e == "toml") => {
+            let name = path.file_stem().map_or_else(|| args.config.clone(), |n| n.to_string_lossy().into_owned());
+            (read(path)?, name)
+        }
+        None => {
+            let known: Vec<String> = presets::list().map(|(name, about)| format!("  {name:14} {about}")).collect();
+            return Err(usage(format!(
+                "`{}` is no preset and no .toml file; the presets are\n{}",
+                args.config,
+                known.join("\n")
+            )));
+        }
+    };
+    // A preset says how to start; a run that is there says how it goes on.
+    let folder = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&name)).join("config.toml");
+    let text =
+        if args.resume && presets::get(&args.config).is_some() && folder.exists() { read(&folder)? } else { text };
+    let config = RunConfig::parse_with(&text, &args.overrides).with_context(|| format!("config {}", args.config))?;
+    Ok((config, name))
+}
+
+fn read(path: &Path) -> anyhow::Result<String> {
+    Ok(difusi::store::read_text(path)?)
+}
+
+fn command_line() -> String {
+    std::iter::once("difusi".to_owned()).chain(std::env::args().skip(1)).collect::<Vec<_>>().join(" ")
+}
+
+/// Ctrl-C asks the loop to stop after its step; a second one ends the program as usual.
+fn watch_signals(stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
+    let stop = stop.clone();
+    ctrlc::set_handler(move || {
+        if stop.swap(true, Ordering::SeqCst) {
+            std::process::exit(130);
+        }
+        eprintln!("\nfinishing this step and saving; press Ctrl-C again to stop at once");
+    })
+    .context("Ctrl-C cannot be watched")
+}
+
+fn announce(run: &Run, started: Instant) {
+    for note in run.notes() {
+        eprintln!("note: {note}");
+    }
+    let train = &run.config().train;
+    eprintln!(
+        "{}: {:.2} million weights, {} steps of {} images, ready after {:.1} s",
+        run.folder().display(),
+        run.parameters() as f64 / 1e6,
+        train.steps,
+        train.images_per_step(),
+        started.elapsed().as_secs_f64(),
+    );
+    if run.micro_batch() < train.batch_size {
+        eprintln!("memory is short: {} images go through the network at once (train.micro_batch)", run.micro_batch());
+    }
+    if run.steps_done() > 0 {
+        eprintln!("going on after step {}", run.steps_done());
+    }
+}
+
+/// Steps until all are made (true) or a person stops (false).
+fn steps(run: &mut Run, stop: &AtomicBool) -> anyhow::Result<bool> {
+    let total = run.config().train.steps;
+    let mut progress = Progress::new("steps", total, run.steps_done());
+    let mut average: Option<f64> = None;
+    let finished = loop {
+        if stop.load(Ordering::SeqCst) {
+            break false;
+        }
+        let mut events = Vec::new();
+        let Some(report) = run.step(&mut |e| events.push(e))? else { break true };
+        if report.loss.is_finite() {
+            let old = average.unwrap_or(report.loss);
+            average = Some(old + (report.loss - old) / SMOOTH.min(report.step as f64));
+        }
+        for event in &events {
+            progress.line(&said(event));
+        }
+        progress.set(report.step, &format!("loss {:.4}", average.unwrap_or(f64::NAN)));
+    };
+    progress.finish();
+    Ok(finished)
+}
+
+fn said(event: &RunEvent) -> String {
+    match event {
+        RunEvent::Validated { step, loss } => format!("step {step}: validation loss {loss:.5}"),
+        RunEvent::Sampled(path) => format!("pictures: {}", path.display()),
+        RunEvent::Saved(path) => format!("checkpoint: {}", path.display()),
+        RunEvent::Skipped { step, tensor } => {
+            format!("step {step} skipped: {tensor} is not finite (10 in a row stop the run)")
+        }
+    }
+}
+
+fn interrupted(run: &mut Run, args: &TrainArgs, out: &Path) -> anyhow::Result<()> {
+    let state = run.save()?;
+    let data = args.data.as_ref().map(|d| format!(" --data {}", d.display())).unwrap_or_default();
+    eprintln!("stopped after step {}, saved {}", run.steps_done(), state.display());
+    eprintln!("go on:  difusi train {} --out {}{data} --resume", args.config, out.display());
+    Err(Interrupted.into())
+}
+
+fn finish(run: &mut Run, started: Instant, json: bool) -> anyhow::Result<()> {
+    let mut progress = None;
+    let samples = run.finish(&mut |done, total| {
+        progress.get_or_insert_with(|| Progress::new("drawing steps", total, 0)).set(done, "");
+    })?;
+    if let Some(bar) = progress {
+        bar.finish();
+    }
+    let folder = run.folder().to_path_buf();
+    eprintln!("done in {}", span(started.elapsed().as_secs_f64()));
+    if json {
+        let value = serde_json::json!({
+            "run": folder, "samples": samples, "model": folder.join("model.safetensors"),
+            "steps": run.steps_done(), "seconds": started.elapsed().as_secs_f64(),
+        });
+        println!("{value}");
+        return Ok(());
+    }
+    println!("pictures:   {}", samples.display());
+    println!("loss curve: {}", folder.join("loss.svg").display());
+    println!("next:       difusi sample {0} -n 64 --seed 1 -o more.png", folder.display());
+    println!("            difusi sample {0} -n 8 --strip strip.png --gif steps.gif", folder.display());
+    println!("            difusi inspect {0}", folder.display());
+    Ok(())
+}
+
+/// What a run would be, without running it.
+fn dry_run(config: &RunConfig, args: &TrainArgs, json: bool) -> anyhow::Result<()> {
+    let ModelConfig::Unet(unet) = &config.model;
+    let size = difusi::data_size(config, args.data.clone())?;
+    let (layers, cost) = (unet.describe(size)?, unet.cost(size)?);
+    let per_step = cost.training_bytes as u64 * config.train.batch_size as u64;
+    if json {
+        let layers: Vec<_> = layers
+            .iter()
+            .map(|l| serde_json::json!({ "name": l.name, "output": l.output, "parameters": l.parameters }))
+            .collect();
+        let value = serde_json::json!({
+            "config": config, "size": size, "parameters": cost.parameters, "layers": layers,
+            "activation_bytes_per_image": cost.training_bytes, "activation_bytes": per_step,
+        });
+        println!("{value}");
+        return Ok(());
+    }
+    println!("{}", config.to_toml()?);
+    println!("# layer                     output of one image   parameters");
+    for l in &layers {
+        println!("# {:25} {:21} {:>10}", l.name, format!("{:?}", l.output), l.parameters);
+    }
+    println!("# parameters:        {} ({})", cost.parameters, bytes(4 * cost.parameters as u64));
+    println!(
+        "# activation memory: {} per image, {} for a batch of {}",
+        bytes(cost.training_bytes as u64),
+        bytes(per_step),
+        config.train.batch_size
+    );
+    println!("# pictures:          {size}, {} channels", unet.channels);
+    Ok(())
+}

@@ -1,0 +1,9 @@
+//! End to end: the binary as a person runs it, on tiny settings. Every test works in a folder of its own.
+
+mod commands;
+mod data;
+mod errors;
+mod harness;
+mod resume;
+mod shared;
+mod training;

@@ -1,0 +1,76 @@
+//! Interruptions: kill -9, Ctrl-C, and going on as if nothing had happened.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::harness::{Place, bytes, train_args};
+
+/// Everything that decides the future of a run, and its model.
+fn assert_same_run(a: &Path, b: &Path, step: &str) {
+    for file in ["weights.safetensors", "ema-0.99.safetensors", "optimizer.safetensors"] {
+        let name = Path::new("state").join(step).join(file);
+        assert!(bytes(&a.join(&name)) == bytes(&b.join(&name)), "{} differs", name.display());
+    }
+    assert!(bytes(&a.join("model.safetensors")) == bytes(&b.join("model.safetensors")), "the models differ");
+    let steps = |run: &Path| {
+        difusi::store::Metrics::read(&run.join("metrics.csv")).unwrap().rows.iter().map(|r| r.0).collect::<Vec<_>>()
+    };
+    assert_eq!(steps(a), steps(b));
+}
+
+/// One go, and the same with kill -9 somewhere after the first checkpoint: bit-equal weights, averages and moments.
+#[test]
+fn kill_and_resume_is_bit_exact() {
+    let place = Place::new();
+    let more = ["--set", "train.save_every=10", "--set", "train.ema=[0.99, 0.9]", "--set", "train.keep=100"];
+    place.train("whole", 60, &more);
+    let mut running = place.start(&train_args("cut", 60, &more));
+    running.wait_for(&place.path("cut/state/step-000010"));
+    drop(running); // SIGKILL
+    let args = train_args("cut", 60, &[&more[..], &["--resume"]].concat());
+    place.ok(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_same_run(&place.path("whole"), &place.path("cut"), "step-000060");
+}
+
+/// Ctrl-C finishes the step, saves, and says how to go on; the run ends where it would have ended.
+#[test]
+#[cfg(unix)]
+fn ctrl_c_saves_and_resumes() {
+    let place = Place::new();
+    let more = ["--set", "train.save_every=10", "--set", "train.ema=[0.99, 0.9]", "--set", "train.keep=100"];
+    let mut running = place.start(&train_args("cut", 100_000, &more));
+    running.wait_for(&place.path("cut/state/step-000010"));
+    let pid = running.0.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    let status = running.0.wait().unwrap();
+    let mut said = String::new();
+    std::io::Read::read_to_string(&mut running.0.stderr.take().unwrap(), &mut said).unwrap();
+    assert_eq!(status.code(), Some(130), "{said}");
+    assert!(said.contains("--resume") && said.contains("saved"), "{said}");
+    let stopped = difusi::store::RunPaths::open(place.path("cut")).unwrap().states().unwrap()[0].step;
+    let end = stopped + 7;
+    let args = train_args("cut", end, &[&more[..], &["--resume"]].concat());
+    place.ok(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    // The learning rate of the whole run depends on its length; resuming with another length changes only what follows.
+    assert!(place.path("cut/state").join(format!("step-{end:06}")).exists());
+}
+
+#[test]
+fn resuming_another_config_is_refused() {
+    let place = Place::new();
+    place.train("r", 4, &[]);
+    let args = train_args("r", 8, &["--set", "train.batch_size=8", "--resume"]);
+    let said = place.fails(1, &args.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(said.contains("batch_size"), "{said}");
+    let said = place.fails(1, &["train", "digits", "--out", "nowhere", "--resume"]);
+    assert!(said.contains("nowhere"), "{said}");
+}
+
+/// With --resume a preset goes on with the run's own config: no --set has to be typed again.
+#[test]
+fn resume_needs_no_overrides() {
+    let place = Place::new();
+    place.train("r", 4, &[]);
+    place.ok(&["train", "digits", "--out", "r", "--resume", "--set", "train.steps=6"]);
+    assert!(place.path("r/state/step-000006").exists());
+}

@@ -1,0 +1,104 @@
+//! Configs: presets, strictness, overrides.
+
+use super::*;
+use crate::presets;
+
+fn errors(text: &str, overrides: &[&str]) -> Vec<String> {
+    let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
+    match RunConfig::parse_with(text, &overrides) {
+        Ok(config) => panic!("accepted: {config:?}"),
+        Err(e) => e.0.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn digits() -> &'static str {
+    presets::get("digits").unwrap()
+}
+
+/// Every preset is accepted, and what is written out reads back as the same config.
+#[test]
+fn presets_survive_a_round_trip() {
+    for name in presets::names() {
+        let config = RunConfig::parse(presets::get(name).unwrap()).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_eq!(RunConfig::parse(&config.to_toml().unwrap()).unwrap(), config, "{name}");
+    }
+}
+
+/// The literal recipes are what they say.
+#[test]
+fn literal_recipes() {
+    let ddpm = RunConfig::parse(presets::get("mnist-ddpm").unwrap()).unwrap();
+    let tables = ddpm.diffusion.schedule.tables(ddpm.diffusion.timesteps).unwrap();
+    assert_eq!((tables.betas[0], tables.betas[999], tables.timesteps()), (1e-4, 0.02, 1000));
+    assert_eq!((ddpm.train.steps, ddpm.train.batch_size), (10_000, 60));
+    let folder = RunConfig::parse(presets::get("folder-128").unwrap()).unwrap();
+    let ModelConfig::Unet(unet) = &folder.model;
+    assert_eq!((unet.dim, unet.dim_mults.as_slice(), unet.channels), (64, [1, 2, 4, 8].as_slice(), 3));
+    assert_eq!((folder.train.steps, folder.train.accumulation, folder.train.batch_size), (700_000, 2, 32));
+    assert_eq!((folder.train.learning_rate, folder.train.ema.as_slice()), (2e-5, [0.995].as_slice()));
+}
+
+#[test]
+fn all_mistakes_are_reported_at_once() {
+    let sets = [
+        "train.stepz=1",
+        "train.batch_size=\"many\"",
+        "model.dim=-3",
+        "diffusion.schedule={kind=\"cosine\", t=1}",
+        "bogus.x=1",
+    ];
+    let found = errors(digits(), &sets[..4]);
+    for key in ["train.stepz", "train.batch_size", "model.dim", "diffusion.schedule.t"] {
+        assert!(found.iter().any(|e| e.contains(&format!("`{key}`"))), "{key} in {found:#?}");
+    }
+    assert_eq!(found.len(), 4, "{found:#?}");
+    assert!(found.iter().any(|e| e.contains("did you mean `steps`")), "{found:#?}");
+    let section = errors(digits(), &sets[4..]);
+    assert!(section[0].contains("`bogus` is not a known key") && section[0].contains("diffusion"), "{section:?}");
+}
+
+#[test]
+fn bad_values_name_key_value_and_range() {
+    let found =
+        errors(digits(), &["train.steps=0", "diffusion.schedule={kind=\"linear\", beta_end=1.5}", "sample.steps=2000"]);
+    assert_eq!(found.len(), 3, "{found:#?}");
+    assert!(found.iter().any(|e| e.contains("`train.steps` is 0; expected a whole number, 1 or more")), "{found:#?}");
+    assert!(found.iter().any(|e| e.contains("diffusion.schedule.beta_end") && e.contains("1.5")), "{found:#?}");
+    assert!(found.iter().any(|e| e.contains("sample.steps") && e.contains("2000")), "{found:#?}");
+}
+
+#[test]
+fn overrides_set_nested_keys_and_switch_kinds() {
+    let set = |o: &[&str]| {
+        let all: Vec<String> = o.iter().map(ToString::to_string).collect();
+        RunConfig::parse_with(digits(), &all).unwrap()
+    };
+    assert_eq!(set(&["train.steps=7"]).train.steps, 7);
+    let linear = set(&["diffusion.schedule.kind=linear", "diffusion.schedule.beta_end=0.01"]);
+    assert!(matches!(linear.diffusion.schedule, difusi_process::Schedule::Linear { beta_end: 0.01, .. }));
+    assert_eq!(set(&["model.dim_mults=[1, 2]"]).model.channels(), 1);
+    assert!(errors(digits(), &["train.steps"])[0].contains("no `=`"));
+    assert!(errors(digits(), &["=3"])[0].contains("section.name"));
+    assert!(errors(digits(), &["train.steps.deep=3"])[0].contains("train.steps.deep"));
+}
+
+#[test]
+fn channels_follow_the_data() {
+    let rgb = RunConfig::parse(presets::get("folder").unwrap()).unwrap();
+    assert_eq!(rgb.model.channels(), 3);
+    assert!(errors(digits(), &["model.channels=3"])[0].contains("model.channels"));
+    assert!(errors("[data]\nkind = \"digits\"", &[])[0].contains("model.kind"));
+    assert!(errors(digits(), &["data.kind=photos"])[0].contains("digits, idx, cifar10, folder"));
+    assert!(errors("nonsense = ", &[])[0].contains("not valid TOML"));
+}
+
+#[test]
+fn sample_overrides_are_checked() {
+    let base = SampleConfig::default();
+    let ok =
+        override_sample(&base, &["solver.kind=ddim".into(), "solver.eta=0.5".into(), "steps=10".into()], 1000).unwrap();
+    assert_eq!((ok.steps, ok.solver), (10, difusi_process::Solver::Ddim { eta: 0.5 }));
+    let bad = override_sample(&base, &["solver.kind=magic".into()], 1000).unwrap_err().to_string();
+    assert!(bad.contains("magic") && bad.contains("ancestral"), "{bad}");
+    assert!(override_sample(&base, &["steps=1001".into()], 1000).unwrap_err().to_string().contains("1001"));
+}

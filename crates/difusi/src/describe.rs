@@ -1,0 +1,90 @@
+//! What any file or folder here is: kind, config, tensors, hash. For `difusi inspect`.
+
+use std::path::Path;
+
+use difusi_nn::unet::ddp::unet_weights;
+use difusi_nn::unet::ddp::{Pick, peer::UnetArgs};
+use difusi_store::{RunPaths, TensorInfo, hash, inspect, read_text};
+
+use crate::model::{CARD_KEY, ModelCard};
+use crate::{Error, OpenModel};
+
+/// What a file or folder is.
+#[derive(Clone, Debug, Default)]
+pub struct Described {
+    /// In words: `difusi model`, `safetensors`, `PyTorch file (zip)`, `run folder`, ...
+    pub kind: String,
+    /// Name and value of what else is known, in the order to print.
+    pub facts: Vec<(String, String)>,
+    /// The config it holds (or that its tensors tell), as TOML or JSON.
+    pub config: Option<String>,
+    /// Its tensors.
+    pub tensors: Vec<TensorInfo>,
+}
+
+impl Described {
+    fn fact(&mut self, key: &str, value: impl ToString) {
+        self.facts.push((key.to_owned(), value.to_string()));
+    }
+}
+
+/// Looks at `path`.
+///
+/// # Errors
+/// A path that is absent or cannot be read.
+pub fn describe(path: &Path) -> Result<Described, Error> {
+    if path.is_dir() {
+        return run(path);
+    }
+    let found = inspect(path)?;
+    let mut out = Described { kind: found.container.to_string(), tensors: found.tensors, ..Described::default() };
+    let metadata = found.metadata.into_iter().collect();
+    if let Some(card) = ModelCard::from_metadata(&metadata) {
+        let card = card.map_err(|source| Error::ConfigFile { path: path.to_path_buf(), source })?;
+        card_facts(&mut out, &card);
+        out.fact("hash", OpenModel::new(path).hash()?);
+    } else {
+        peer(&mut out);
+    }
+    // An optimiser's settings say nothing about the model.
+    for (key, value) in metadata.iter().filter(|(key, _)| *key != CARD_KEY && !key.starts_with("opt")) {
+        out.fact(key, value);
+    }
+    out.fact("sha256", hash::file(path)?);
+    Ok(out)
+}
+
+fn card_facts(out: &mut Described, card: &ModelCard) {
+    let [height, width, channels] = card.shape;
+    out.kind = format!("difusi model ({})", out.kind);
+    out.fact("pictures", format!("{height}x{width}, {channels} channels"));
+    out.fact("steps", card.step);
+    out.fact("weights", &card.weights);
+    if let Some(origin) = &card.origin {
+        out.fact("origin", origin);
+    }
+    out.config = card.to_toml();
+}
+
+/// What a checkpoint of denoising-diffusion-pytorch tells by its tensors.
+fn peer(out: &mut Described) {
+    let infos: Vec<_> = out.tensors.iter().map(|t| (t.name.clone(), t.shape.clone())).collect();
+    let Ok(found) = unet_weights(&infos, Pick::EmaIfPresent) else { return };
+    out.kind = format!("U-Net of denoising-diffusion-pytorch ({})", out.kind);
+    let under = if found.prefix.is_empty() { "(no prefix)" } else { &found.prefix };
+    out.fact("weights under", under);
+    out.fact("not told", found.inferred.uncertain.join("; "));
+    let args = serde_json::json!({ "unet": UnetArgs::from(found.inferred.config) });
+    out.config = serde_json::to_string_pretty(&args).ok();
+}
+
+fn run(path: &Path) -> Result<Described, Error> {
+    let run = RunPaths::open(path)?;
+    let states = run.states()?;
+    let mut out = if run.model().exists() { describe(&run.model())? } else { Described::default() };
+    out.kind = "run folder".to_owned();
+    let list: Vec<String> = states.iter().map(|s| s.step.to_string()).collect();
+    out.fact("checkpoints", if list.is_empty() { "none".to_owned() } else { list.join(", ") });
+    out.config = Some(read_text(&run.config())?);
+    Ok(out)
+}

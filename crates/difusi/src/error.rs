@@ -1,0 +1,81 @@
+//! What can go wrong in putting the rooms together.
+
+use std::path::PathBuf;
+
+use difusi_data::DataError;
+use difusi_nn::NnError;
+use difusi_process::ProcessError;
+use difusi_store::StoreError;
+use difusi_train::TrainError;
+
+use crate::config::ConfigErrors;
+
+/// Any failure of this crate.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A config with mistakes.
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    /// A file that holds a config, or something like one, with mistakes.
+    #[error("{}: {source}", path.display())]
+    ConfigFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong in it.
+        source: ConfigErrors,
+    },
+    /// Data.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// A container or a folder.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A network or its weights.
+    #[error(transparent)]
+    Network(#[from] NnError),
+    /// A model file whose tensors are not what is expected.
+    #[error("{}: {source}", path.display())]
+    Weights {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with them.
+        source: NnError,
+    },
+    /// The process.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// Training.
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    /// Threads that are in use already.
+    #[error("the number of threads cannot be set: {0}")]
+    Threads(String),
+    /// A file that is not a model, or lacks what is needed to use it as one.
+    #[error("{}: {problem}", path.display())]
+    Model {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// A value that a caller gave.
+    #[error("{what} is {got}; expected {accepted}")]
+    Value {
+        /// What it is.
+        what: String,
+        /// What was given.
+        got: String,
+        /// What is accepted.
+        accepted: String,
+    },
+}
+
+impl Error {
+    pub(crate) fn model(path: impl Into<PathBuf>, problem: impl Into<String>) -> Self {
+        Self::Model { path: path.into(), problem: problem.into() }
+    }
+
+    pub(crate) fn value(what: impl Into<String>, got: impl ToString, accepted: impl Into<String>) -> Self {
+        Self::Value { what: what.into(), got: got.to_string(), accepted: accepted.into() }
+    }
+}

@@ -1,0 +1,77 @@
+//! A trained network with everything it needs to draw: what lies in `model.safetensors`, a run folder or a peer's checkpoint.
+//!
+//! Our files are safetensors whose metadata key `difusi` holds the [`ModelCard`] as JSON, so one file works alone. Tensor
+//! names and shapes are the peer's.
+
+mod card;
+mod open;
+mod peer;
+mod predict;
+
+use std::path::Path;
+
+use burn::tensor::Device;
+use difusi_core::Noise;
+use difusi_nn::{Unet, Weight, params};
+use difusi_store::{HostTensor, StoreError, TensorMap, hash, write_safetensors};
+
+pub(crate) use card::CARD_KEY;
+pub use card::ModelCard;
+pub use open::{OpenModel, Weights};
+pub(crate) use predict::nhwc;
+pub use predict::{PredictIo, predict, write_prediction};
+
+use crate::{Error, ModelConfig};
+
+/// A model in memory.
+#[derive(Debug)]
+pub struct Model {
+    /// What it is and how to use it.
+    pub card: ModelCard,
+    /// The network, ready for inference.
+    pub network: Unet,
+    /// First hexadecimal digits of the SHA-256 of its tensors.
+    pub hash: String,
+}
+
+impl Model {
+    /// A network with its card; the hash is computed.
+    ///
+    /// # Errors
+    /// Weights that cannot be read back from the device.
+    pub fn new(card: ModelCard, network: Unet) -> Result<Self, Error> {
+        let hash = hash::short(&tensors(&network)?);
+        Ok(Self { card, network, hash })
+    }
+
+    /// A network of this card with the weights in `map`.
+    fn with_weights(card: ModelCard, map: TensorMap, path: &Path, device: &Device) -> Result<Self, Error> {
+        let ModelConfig::Unet(config) = &card.model;
+        let network = config.init(Noise::new(0), device)?;
+        let hash = hash::short(&map);
+        let weights: Vec<Weight> = map
+            .iter()
+            .map(|(name, t)| Weight { name: name.to_owned(), shape: t.shape.clone(), values: t.to_f32() })
+            .collect();
+        let network =
+            params::import(network, weights).map_err(|source| Error::Weights { path: path.to_path_buf(), source })?;
+        Ok(Self { card, network, hash })
+    }
+
+    /// Writes `model.safetensors`: the weights, and the card in the metadata.
+    ///
+    /// # Errors
+    /// A path that cannot be written; then nothing is left there.
+    pub fn save(&self, path: &Path) -> Result<(), Error> {
+        Ok(write_safetensors(path, &tensors(&self.network)?, &self.card.to_metadata()?)?)
+    }
+}
+
+/// The parameters of a network under their names on disk.
+pub(crate) fn tensors(network: &Unet) -> Result<TensorMap, StoreError> {
+    let mut map = TensorMap::new();
+    for w in params::export(network) {
+        map.insert(w.name, HostTensor::f32(w.shape, w.values)?);
+    }
+    Ok(map)
+}

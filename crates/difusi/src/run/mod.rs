@@ -1,0 +1,195 @@
+//! A training run in a folder: the trainer, and what it leaves behind on its way.
+//!
+//! [`Run::step`] makes one optimiser step and, when their time has come, a row of metrics, a validation, a picture, a checkpoint.
+//! Deliberately absent: progress bars, signals, printing (the caller's).
+
+mod open;
+mod output;
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use difusi_nn::Unet;
+use difusi_store::{MetricsWriter, RunDir};
+use difusi_train::{DiffusionObjective, StepReport, Trainer};
+
+use crate::{Error, RunConfig};
+
+pub use open::{FineTune, RunOptions, RunStart};
+pub use output::save_grid;
+
+/// Columns of metrics.csv after `step`.
+const COLUMNS: [&str; 7] =
+    ["images_seen", "loss", "validation_loss", "learning_rate", "grad_norm", "skipped", "seconds"];
+
+/// What happened beside the step itself.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RunEvent {
+    /// Mean loss over the held-out images, with the first EMA's weights.
+    Validated {
+        /// Finished steps.
+        step: u64,
+        /// The loss.
+        loss: f64,
+    },
+    /// A grid of EMA samples was drawn.
+    Sampled(PathBuf),
+    /// A checkpoint and the model file were written.
+    Saved(PathBuf),
+    /// A step was skipped because its loss or gradient was not finite.
+    Skipped {
+        /// The step.
+        step: u64,
+        /// The first tensor that was not finite, or `loss`.
+        tensor: String,
+    },
+}
+
+/// A run being trained; holds the folder's lock.
+pub struct Run {
+    config: RunConfig,
+    shape: [usize; 3],
+    dir: RunDir,
+    trainer: Trainer<DiffusionObjective<Unet>>,
+    metrics: MetricsWriter,
+    /// Since the last row of metrics.
+    pending: Pending,
+    device: Device,
+    command: String,
+    notes: Vec<String>,
+    saved_at: Option<u64>,
+}
+
+/// Sums of the steps since the last row.
+#[derive(Clone, Debug, Default)]
+struct Pending {
+    loss: f64,
+    grad_norm: f64,
+    seconds: f64,
+    steps: u64,
+    skipped: u64,
+    validation: Option<f64>,
+}
+
+impl Run {
+    /// The resolved config.
+    pub fn config(&self) -> &RunConfig {
+        &self.config
+    }
+
+    /// The run folder.
+    pub fn folder(&self) -> &Path {
+        self.dir.root()
+    }
+
+    /// Things a person should know before training: broken images, a schedule that does not end in noise.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Finished steps.
+    pub fn steps_done(&self) -> u64 {
+        self.trainer.steps_done()
+    }
+
+    /// Images that go through the network at once.
+    pub fn micro_batch(&self) -> usize {
+        self.trainer.micro_batch()
+    }
+
+    /// Number of trained weights.
+    pub fn parameters(&self) -> usize {
+        self.trainer.trainable_weights()
+    }
+
+    /// Where the sample grid of [`Run::finish`] lies.
+    pub fn samples_path(&self) -> PathBuf {
+        self.dir.samples()
+    }
+
+    /// One step, and what is due after it; `None` when all steps are done.
+    ///
+    /// # Errors
+    /// Data that can no longer be read, ten non-finite steps in a row, a full disk. The last checkpoint stays.
+    pub fn step(&mut self, on_event: &mut dyn FnMut(RunEvent)) -> Result<Option<StepReport>, Error> {
+        let Some(report) = self.trainer.next().transpose()? else { return Ok(None) };
+        self.pending.add(&report);
+        let (step, train) = (report.step, self.config.train.clone());
+        if let Some(tensor) = &report.skipped {
+            on_event(RunEvent::Skipped { step, tensor: tensor.clone() });
+        }
+        let last = step == train.steps;
+        let due = |every: u64| every > 0 && step.is_multiple_of(every);
+        if due(train.validation_every) || last {
+            let weights = self.trainer.best_weights();
+            if let Some(loss) = self.trainer.validation_loss(weights)? {
+                self.pending.validation = Some(loss);
+                on_event(RunEvent::Validated { step, loss });
+            }
+        }
+        if due(train.log_every) || last || self.pending.validation.is_some() {
+            self.log(&report)?;
+        }
+        if due(train.sample_every) && !last {
+            on_event(RunEvent::Sampled(self.draw_progress(step)?));
+        }
+        if due(train.save_every) && !last {
+            on_event(RunEvent::Saved(self.save()?));
+        }
+        Ok(Some(report))
+    }
+
+    /// Writes checkpoint, model and loss curve as they stand: after the last step, or when interrupted.
+    ///
+    /// # Errors
+    /// A full disk, a folder that cannot be written; earlier checkpoints stay.
+    pub fn save(&mut self) -> Result<PathBuf, Error> {
+        let step = self.trainer.steps_done();
+        if self.saved_at == Some(step) {
+            return Ok(self.dir.state_at(step));
+        }
+        let state = self.trainer.save_checkpoint(&self.dir)?;
+        self.model()?.save(&self.dir.model())?;
+        self.plot_loss()?;
+        self.saved_at = Some(step);
+        Ok(state)
+    }
+
+    /// Saves, and draws the final grid of `sample.count` pictures; `on_step` sees (steps done, steps in all).
+    ///
+    /// # Errors
+    /// As [`Run::save`], and a failing network.
+    pub fn finish(&mut self, on_step: &mut dyn FnMut(u64, u64)) -> Result<PathBuf, Error> {
+        self.save()?;
+        self.draw_final(on_step)
+    }
+
+    fn log(&mut self, report: &StepReport) -> Result<(), Error> {
+        let p = std::mem::take(&mut self.pending);
+        let good = (p.steps - p.skipped).max(1) as f64;
+        let mean = |sum: f64| (p.steps > p.skipped).then_some(sum / good);
+        let row = [
+            Some(report.images_seen as f64),
+            mean(p.loss),
+            p.validation,
+            Some(report.learning_rate),
+            mean(p.grad_norm),
+            Some(report.skipped_total as f64),
+            Some(p.seconds / p.steps.max(1) as f64),
+        ];
+        Ok(self.metrics.append(report.step, &row)?)
+    }
+}
+
+impl Pending {
+    fn add(&mut self, report: &StepReport) {
+        self.steps += 1;
+        self.seconds += report.seconds;
+        if report.skipped.is_some() {
+            self.skipped += 1;
+        } else {
+            self.loss += report.loss;
+            self.grad_norm += report.grad_norm;
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Starting and resuming a run.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use burn::tensor::Device;
+use difusi_core::{Dataset, ImageSize, Noise};
+use difusi_data::{DataConfig, OpenOptions, Report};
+use difusi_nn::{Unet, params};
+use difusi_store::{ExistingRun, MetricsWriter, RunDir, RunPaths, atomic};
+use difusi_train::{DiffusionObjective, Trainer, TrainerOptions};
+
+use super::{COLUMNS, Pending, Run};
+use crate::model::OpenModel;
+use crate::{Error, ModelConfig, RunConfig};
+
+/// How many broken images are named before the rest is counted.
+const NAMED: usize = 5;
+
+/// What to do about a run folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunStart {
+    /// A new run; a run that is there is an error.
+    New,
+    /// A new run; a run that is there is deleted.
+    Overwrite,
+    /// Go on from the newest checkpoint.
+    Resume,
+}
+
+/// Weights to start from.
+#[derive(Clone, Debug)]
+pub struct FineTune {
+    /// The model.
+    pub model: OpenModel,
+}
+
+/// What to train and where.
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    /// The resolved config.
+    pub config: RunConfig,
+    /// `--data`: where the data is.
+    pub data: Option<PathBuf>,
+    /// The run folder.
+    pub out: PathBuf,
+    /// New or resumed.
+    pub start: RunStart,
+    /// Weights to start from instead of random ones.
+    pub from: Option<FineTune>,
+    /// The command line, for the pictures' metadata.
+    pub command: String,
+}
+
+impl RunOptions {
+    /// A new run of `config` in the folder `out`.
+    pub fn new(config: RunConfig, out: impl Into<PathBuf>) -> Self {
+        Self { config, data: None, out: out.into(), start: RunStart::New, from: None, command: "difusi train".into() }
+    }
+}
+
+impl Run {
+    /// Opens data, network and folder. Nothing is written before everything was checked.
+    ///
+    /// # Errors
+    /// Data that is nowhere or damaged, a folder that holds a run already (or none to resume), sizes that do not fit, weights
+    /// of another network, a config that differs from the run's in what decides its weights.
+    pub fn open(options: RunOptions, device: &Device) -> Result<Self, Error> {
+        let RunOptions { mut config, data, out, start, from, command } = options;
+        config.check()?;
+        if start == RunStart::New && RunPaths::is_run(&out) {
+            return Err(difusi_store::StoreError::RunExists(out).into());
+        }
+        let resumed = if start == RunStart::Resume { Some(newest_state(&out)?) } else { None };
+        let opened = config.data.open_with_report(&OpenOptions::with_data(data))?;
+        let notes = notes(&config, &opened.report)?;
+        keep_source(&mut config.data, &opened.report);
+        let dataset: Arc<dyn Dataset> = Arc::from(opened.dataset);
+        let shape = dataset.shape();
+        let (network, cost) = network(&config, shape, from.as_ref(), device)?;
+        let objective = DiffusionObjective::new(config.diffusion.build()?);
+        let options = TrainerOptions { activation_bytes_per_image: Some(cost), memory_limit: None };
+        let mut trainer =
+            Trainer::new(config.train.clone(), objective, network, dataset, device)?.with_options(options);
+        if let Some(state) = &resumed {
+            trainer.resume(state)?;
+        }
+        let dir = match start {
+            RunStart::New => RunDir::create(out, ExistingRun::Refuse)?,
+            RunStart::Overwrite => RunDir::create(out, ExistingRun::Overwrite)?,
+            RunStart::Resume => RunDir::open(out)?,
+        };
+        atomic::write_bytes(&dir.config(), config.to_toml()?.as_bytes())?;
+        let metrics = match resumed {
+            Some(_) => MetricsWriter::resume(&dir.metrics(), &COLUMNS, trainer.steps_done())?,
+            None => MetricsWriter::create(&dir.metrics(), &COLUMNS)?,
+        };
+        let (pending, device) = (Pending::default(), device.clone());
+        Ok(Self { config, shape, dir, trainer, metrics, pending, device, command, notes, saved_at: None })
+    }
+}
+
+/// The newest state of the run in `out`.
+fn newest_state(out: &Path) -> Result<PathBuf, Error> {
+    let run = RunPaths::open(out)?;
+    match run.states()?.into_iter().next() {
+        Some(state) => Ok(state.path),
+        None => {
+            let problem = "the run has no checkpoint to resume from; start it again with --overwrite";
+            Err(Error::model(out, problem))
+        }
+    }
+}
+
+/// The network with its initial weights, and the bytes of activations one image costs in training.
+fn network(
+    config: &RunConfig,
+    shape: [usize; 3],
+    from: Option<&FineTune>,
+    device: &Device,
+) -> Result<(Unet, u64), Error> {
+    let ModelConfig::Unet(unet) = &config.model;
+    let [height, width, _] = shape;
+    let size = ImageSize { height, width };
+    if let Some(issue) = unet.check_size("data.size", size) {
+        return Err(crate::ConfigErrors(vec![crate::ConfigError::message(issue)]).into());
+    }
+    if unet.output_channels() != unet.channels {
+        let accepted = format!("{}, to be trained with this loss", unet.channels);
+        return Err(Error::value("the network's number of output channels", unet.output_channels(), accepted));
+    }
+    let cost = unet.cost(size)?.training_bytes as u64;
+    let network = unet.init(Noise::new(config.train.seed), device)?;
+    let Some(from) = from else { return Ok((network, cost)) };
+    let old = from.model.open(device)?;
+    let network = params::import(network, params::export(&old.network))
+        .map_err(|source| Error::Weights { path: from.model.path.clone(), source })?;
+    Ok((network, cost))
+}
+
+/// What a person should know before training.
+fn notes(config: &RunConfig, report: &Report) -> Result<Vec<String>, Error> {
+    let mut notes: Vec<String> = report.skipped.iter().take(NAMED).map(|s| format!("skipped {s}")).collect();
+    if report.skipped.len() > NAMED {
+        notes.push(format!("skipped {} more broken images", report.skipped.len() - NAMED));
+    }
+    notes.extend(config.diffusion.build()?.tables.warnings());
+    Ok(notes)
+}
+
+/// Remembers where the data was found, so that the run's config.toml alone resumes it.
+fn keep_source(data: &mut DataConfig, report: &Report) {
+    let Some(source) = report.source.as_ref().and_then(|s| std::path::absolute(s).ok()) else { return };
+    match data {
+        DataConfig::Digits(_) => {}
+        DataConfig::Idx(c) => c.path = source,
+        DataConfig::Cifar10(c) => c.path = source,
+        DataConfig::Folder(c) => c.path = Some(source),
+    }
+}

@@ -1,0 +1,173 @@
+//! Pictures from a model: batches of noise through the sampling loop, to bytes.
+//!
+//! Image i of a seed is the same picture at any batch size and thread count (up to the network's rounding in the batch).
+
+use burn::tensor::{Device, Tensor};
+use difusi_core::{Cond, ImageSize};
+use difusi_process::{Diffusion, NetworkDenoiser, NoiseSource, Plan, SampleConfig, SampleStep, slerp};
+use difusi_store::{HostTensor, Picture};
+
+use crate::model::nhwc;
+use crate::{Error, Model, ModelConfig};
+
+/// Where sampling starts and gets its noise.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Start {
+    /// Counter-based noise of the seed.
+    #[default]
+    Counter,
+    /// What PyTorch draws on a CPU after `manual_seed`; as there, the pictures depend on the batch size.
+    Torch,
+    /// This noise, `[N, C, H, W]`; a stochastic solver's further noise is counter-based.
+    Given(HostTensor),
+    /// Between the first image's noise of two seeds, along the great circle, in as many pictures as are asked for.
+    Between(u64, u64),
+}
+
+/// What to draw.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SamplerOptions {
+    /// How many pictures.
+    pub count: usize,
+    /// Pictures in one network evaluation.
+    pub batch: usize,
+    /// The seed.
+    pub seed: u64,
+    /// Where to start.
+    pub start: Start,
+    /// Height and width, where they differ from training's.
+    pub size: Option<ImageSize>,
+    /// Solver, grid, steps, threshold.
+    pub config: SampleConfig,
+}
+
+impl SamplerOptions {
+    /// As the model's card says: its `[sample]` section, seed 0.
+    pub fn of(model: &Model) -> Self {
+        let config = model.card.sample.clone();
+        Self { count: config.count, batch: 64, seed: 0, start: Start::default(), size: None, config }
+    }
+}
+
+/// Draws pictures with a model.
+#[derive(Debug)]
+pub struct Sampler<'a> {
+    model: &'a Model,
+    options: SamplerOptions,
+    diffusion: Diffusion,
+    plan: Plan,
+    size: ImageSize,
+    device: Device,
+}
+
+impl<'a> Sampler<'a> {
+    /// Checks the options against the model.
+    ///
+    /// # Errors
+    /// Sizes the network does not take, noise of another shape, bad sampling values.
+    pub fn new(model: &'a Model, options: SamplerOptions, device: &Device) -> Result<Self, Error> {
+        let ModelConfig::Unet(unet) = &model.card.model;
+        let mut size = options.size.unwrap_or_else(|| model.card.size());
+        if let Start::Given(noise) = &options.start {
+            let [n, c, height, width] = noise.shape[..] else {
+                return Err(Error::value("the initial noise", format!("of shape {:?}", noise.shape), "[N, C, H, W]"));
+            };
+            if options.size.is_none() {
+                size = ImageSize { height, width };
+            }
+            if c != unet.channels || [height, width] != [size.height, size.width] || n < options.count {
+                let wanted = format!("[{} or more, {}, {}, {}]", options.count, unet.channels, size.height, size.width);
+                return Err(Error::value("the initial noise", format!("of shape {:?}", noise.shape), wanted));
+            }
+        }
+        if let Some(issue) = unet.check_size("the picture size", size) {
+            return Err(Error::Network(difusi_nn::NnError::Config(vec![issue])));
+        }
+        if unet.output_channels() != unet.channels && unet.output_channels() != 2 * unet.channels {
+            let accepted = format!("{} (or twice that), to be sampled from", unet.channels);
+            return Err(Error::value("the network's number of output channels", unet.output_channels(), accepted));
+        }
+        let diffusion = model.card.diffusion.build()?;
+        let plan = diffusion.plan(&options.config)?;
+        Ok(Self { model, options, diffusion, plan, size, device: device.clone() })
+    }
+
+    /// Network evaluations of one batch.
+    pub fn steps(&self) -> usize {
+        self.plan.len()
+    }
+
+    /// Number of batches.
+    pub fn batches(&self) -> usize {
+        self.options.count.div_ceil(self.options.batch.max(1))
+    }
+
+    /// Draws batch `index`; `on_step` sees every step of it.
+    ///
+    /// # Errors
+    /// A failing network or device.
+    pub fn batch(&self, index: usize, on_step: &mut dyn FnMut(&SampleStep)) -> Result<Vec<Picture>, Error> {
+        let batch = self.options.batch.max(1);
+        let first = index * batch;
+        let count = batch.min(self.options.count.saturating_sub(first));
+        let (mut source, shape) = (self.source(first, index), self.shape(count));
+        let x = match &self.options.start {
+            Start::Counter | Start::Torch => source.initial(shape, &self.device)?,
+            Start::Given(noise) => self.given(noise, first, count),
+            Start::Between(a, b) => self.between(*a, *b, first..first + count)?,
+        };
+        let denoiser = NetworkDenoiser::new(&self.model.network, &self.diffusion, self.options.config.threshold);
+        let mut steps = difusi_process::Sampler::new(&denoiser, &self.plan, x, source, Cond::None);
+        for step in steps.by_ref() {
+            on_step(&step?);
+        }
+        Ok(pictures(steps.x()))
+    }
+
+    /// All pictures.
+    ///
+    /// # Errors
+    /// A failing network or device.
+    pub fn all(&self) -> Result<Vec<Picture>, Error> {
+        let mut out = Vec::new();
+        for index in 0..self.batches() {
+            out.extend(self.batch(index, &mut |_| {})?);
+        }
+        Ok(out)
+    }
+
+    fn shape(&self, count: usize) -> [usize; 4] {
+        [count, self.size.height, self.size.width, self.model.card.model.channels()]
+    }
+
+    fn source(&self, first: usize, index: usize) -> NoiseSource {
+        match self.options.start {
+            // Each batch is a draw of its own seed, so that batch 0 is what the peer draws for the seed itself.
+            Start::Torch => NoiseSource::torch(self.options.seed.wrapping_add(index as u64)),
+            _ => NoiseSource::counter(self.options.seed, first as u64),
+        }
+    }
+
+    fn given(&self, noise: &HostTensor, first: usize, count: usize) -> Tensor<4> {
+        let [_, h, w, c] = self.shape(count);
+        let size = h * w * c;
+        nhwc(noise.to_f32()[first * size..][..count * size].to_vec(), [count, c, h, w], &self.device)
+    }
+
+    fn between(&self, a: u64, b: u64, range: std::ops::Range<usize>) -> Result<Tensor<4>, Error> {
+        let shape = self.shape(1);
+        let ends = [a, b].map(|seed| NoiseSource::counter(seed, 0).initial(shape, &self.device));
+        let [a, b] = ends;
+        let (a, b) = (a?, b?);
+        let last = self.options.count.saturating_sub(1).max(1) as f64;
+        let parts = range.map(|i| slerp(a.clone(), b.clone(), i as f64 / last));
+        Ok(Tensor::cat(parts.collect::<Result<_, _>>()?, 0))
+    }
+}
+
+/// `[B, H, W, C]` in `[-1, 1]` to pictures.
+pub fn pictures(x: Tensor<4>) -> Vec<Picture> {
+    let [_, h, w, c] = x.dims();
+    let values: Vec<f32> = x.into_data().iter::<f32>().collect();
+    Picture::from_batch(ImageSize { height: h, width: w }, c, &values).unwrap_or_default()
+}

@@ -1,0 +1,10 @@
+//! Chores of the workspace, shared by the command and the tidy checks.
+
+pub mod config_page;
+
+use std::path::{Path, PathBuf};
+
+/// The workspace root.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(PathBuf::new, Path::to_path_buf)
+}
