@@ -14,15 +14,16 @@ const PARTS: &[(&str, &str, &str)] = &[
     ("`[data]` with `kind = \"cifar10\"`", "difusi-data/src/config.rs", "Cifar10Config"),
     ("`[data]` with `kind = \"folder\"`", "difusi-data/src/config.rs", "FolderConfig"),
     ("`[model]` with `kind = \"unet\"`", "difusi-nn/src/unet/ddp/config.rs", "UnetConfig"),
+    ("`model.time`", "difusi-nn/src/layers/time.rs", "TimeFrequencies"),
     ("`[diffusion]`", "difusi-process/src/config.rs", "DiffusionConfig"),
-    ("`diffusion.schedule`", "difusi-process/src/schedule/mod.rs", "Schedule"),
+    ("`diffusion.schedule`", "difusi-process/src/schedule.rs", "Schedule"),
     ("`diffusion.prediction`", "difusi-process/src/prediction.rs", "Prediction"),
     ("`diffusion.loss`", "difusi-process/src/loss.rs", "Loss"),
-    ("`diffusion.weighting`", "difusi-process/src/loss.rs", "Weighting"),
-    ("`diffusion.variance`", "difusi-process/src/solver.rs", "Variance"),
+    ("`diffusion.weighting`", "difusi-process/src/weighting.rs", "Weighting"),
+    ("`diffusion.variance`", "difusi-process/src/variance.rs", "Variance"),
     ("`[train]`", "difusi-train/src/config.rs", "TrainConfig"),
-    ("`train.learning_rate_schedule`", "difusi-train/src/config.rs", "LearningRateSchedule"),
-    ("`train.optimizer`", "difusi-train/src/config.rs", "OptimizerConfig"),
+    ("`train.learning_rate_schedule`", "difusi-train/src/choices.rs", "LearningRateSchedule"),
+    ("`train.optimizer`", "difusi-train/src/choices.rs", "OptimizerConfig"),
     ("`[sample]`", "difusi-process/src/config.rs", "SampleConfig"),
     ("`sample.solver`", "difusi-process/src/solver.rs", "Solver"),
     ("`sample.grid`", "difusi-process/src/grid.rs", "Grid"),
@@ -48,7 +49,7 @@ pub fn config_page(root: &Path) -> anyhow::Result<String> {
         let path = root.join("crates").join(file);
         let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
         let items = syn::parse_file(&text).with_context(|| path.display().to_string())?.items;
-        let item = items.iter().find(|i| name_of(i).is_some_and(|n| n == name));
+        let item = items.iter().find(|i| name_of(i).is_some_and(|n| n == *name));
         let item = item.ok_or_else(|| anyhow!("{} has no type {name}", path.display()))?;
         write!(page, "\n## {heading}\n\n{}", section(item))?;
     }

@@ -4,6 +4,8 @@
 //! Writes a picture of the data, the learned density and the sampling trajectories.
 //! `cargo run --release -p difusi --example custom_network -- custom_network.png [STEPS]`
 
+#![expect(clippy::print_stdout, reason = "an example speaks to a person")]
+
 use std::path::Path;
 use std::sync::Arc;
 

@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release -p difusi --example train_and_sample`
 
+#![expect(clippy::print_stdout, reason = "an example speaks to a person")]
+
 use difusi::core::{Batch, Cond, Draw, Noise};
 use difusi::nn::UnetConfig;
 use difusi::process::{DiffusionConfig, NetworkDenoiser, NoiseSource, Position, SampleConfig, sample};

@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release -p difusi --example trainer -- PATH`
 
+#![expect(clippy::print_stdout, reason = "an example speaks to a person")]
+
 use difusi::{Device, Run, RunConfig, RunOptions, presets};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -1,5 +1,6 @@
 //! A checkpoint that denoising-diffusion-pytorch's own Trainer could have written: read, and drawn from as the package does.
 //! The golden files are made by xtask/golden/peer_trainer.py.
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::path::{Path, PathBuf};
 
@@ -50,7 +51,9 @@ fn other_arguments_are_refused() {
     };
     let error = open(r#"{"unet": {"dim": 8, "dim_mults": [1, 2], "channels": 1}, "diffusion": {"image_size": 8}}"#);
     assert!(error.contains("`dim`") && error.contains("another network"), "{error}");
-    let error = open(r#"{"unet": {"dim": 4, "flash": true, "chanels": 1}, "diffusion": {"image_size": 8, "objective": "pred_y"}}"#);
+    let error = open(
+        r#"{"unet": {"dim": 4, "flash": true, "chanels": 1}, "diffusion": {"image_size": 8, "objective": "pred_y"}}"#,
+    );
     assert!(error.contains("unet.flash") && error.contains("chanels") && error.contains("pred_y"), "{error}");
     let error = open(r#"{"unet": {"dim": 4, "dim_mults": [1, 2], "channels": 1}}"#);
     assert!(error.contains("image_size"), "{error}");

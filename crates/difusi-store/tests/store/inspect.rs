@@ -1,3 +1,5 @@
+//! What `inspect` says of every kind of file.
+
 use std::io::Write;
 
 use difusi_core::ImageSize;

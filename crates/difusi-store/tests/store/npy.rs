@@ -1,3 +1,5 @@
+//! NumPy files: round trips, orders, malformed headers.
+
 use difusi_core::ImageSize;
 use difusi_store::{
     Dtype, HostData, HostTensor, Picture, read_npy, read_npz, read_tensor_file, write_npy, write_npz,

@@ -1,3 +1,5 @@
+//! PNG, GIF, grids and panels.
+
 use difusi_core::ImageSize;
 use difusi_store::{Panel, PanelRow, Picture, Repeat, grid, read_png, read_png_text, write_gif, write_png};
 

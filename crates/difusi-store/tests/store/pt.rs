@@ -1,3 +1,5 @@
+//! PyTorch files: real ones, malformed ones, refusals.
+
 use difusi_store::{Dtype, HostData, HostTensor, PtValue, StoreError, TensorMap, pt, read_safetensors};
 use proptest::prelude::*;
 

@@ -1,3 +1,5 @@
+//! safetensors: round trips, the reference crate, one test per malformed header.
+
 use std::collections::BTreeMap;
 
 use difusi_store::{Dtype, HostData, HostTensor, TensorMap, read_header, read_safetensors, write_safetensors};

@@ -39,36 +39,36 @@ impl<T: Copy + PartialEq> PerStage<T> {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UnetConfig {
-    /// Width; stage i is `dim * dim_mults[i]` wide. Even, 4 or more, with sinusoidal time.
+    /// Width; stage i is `dim * dim_mults[i]` wide. 1 to 65536; even, 4 or more, with sinusoidal time. No default.
     pub dim: usize,
-    /// Width after the first convolution; `dim` if absent.
+    /// Width after the first convolution, 1 to 65536. Default absent: `dim`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init_dim: Option<usize>,
-    /// Channels of the output; `channels`, or twice that with `learned_variance`, if absent.
+    /// Channels of the output. Default absent: `channels`, or twice that with `learned_variance`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub out_dim: Option<usize>,
-    /// One multiple of `dim` per stage; between two stages the image is halved.
+    /// One multiple of `dim` per stage, 1 to 16 stages; between two stages the image is halved. Default `[1, 2, 4, 8]`.
     #[serde(default = "defaults::dim_mults")]
     pub dim_mults: Vec<usize>,
-    /// Channels of the image.
+    /// Channels of the image. Default: the data's in a run, 3 in the library.
     #[serde(default = "defaults::channels")]
     pub channels: usize,
-    /// Whether the network also receives its previous estimate of x_0.
+    /// Whether the network also receives its previous estimate of x_0. Default false.
     #[serde(default)]
     pub self_condition: bool,
-    /// Whether the output also holds a variance.
+    /// Whether the output also holds a variance. Default false.
     #[serde(default)]
     pub learned_variance: bool,
-    /// How the time is embedded.
+    /// How the time is embedded; see `model.time`. Default `{ kind = "sinusoidal", theta = 10000.0 }`.
     #[serde(default)]
     pub time: TimeFrequencies,
-    /// Probability in `[0, 1)` of dropping a value in each residual block, in training.
+    /// Probability in `[0, 1)` of dropping a value in each residual block, in training. Default 0.
     #[serde(default)]
     pub dropout: f64,
-    /// Width of an attention head.
+    /// Width of an attention head: one number, or one per stage. Default 32.
     #[serde(default = "defaults::attn_dim_head")]
     pub attn_dim_head: PerStage<usize>,
-    /// Attention heads.
+    /// Attention heads: one number, or one per stage. Default 4.
     #[serde(default = "defaults::attn_heads")]
     pub attn_heads: PerStage<usize>,
     /// Which stages have softmax attention; the others have linear attention. Absent or `false`: only the innermost one (a
