@@ -144,9 +144,13 @@ pub(crate) struct SampleArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "interpolate")]
     pub(crate) init_noise: Option<PathBuf>,
 
-    /// Blend between the noise of two seeds, in `-n` steps (default 8).
-    #[arg(long, value_names = ["SEED_A", "SEED_B"], num_args = 2)]
-    pub(crate) interpolate: Option<Vec<u64>>,
+    /// Blend between A and B in `-n` pictures (default 8): two seeds (their noise is blended), or two picture files.
+    #[arg(long, value_names = ["A", "B"], num_args = 2)]
+    pub(crate) interpolate: Option<Vec<String>>,
+
+    /// With `--interpolate` of pictures: the step they are noised to (default: half of T). Small keeps them, large invents.
+    #[arg(long, value_name = "T", requires = "interpolate")]
+    pub(crate) at: Option<usize>,
 
     /// Picture height and width, where they differ from training's.
     #[arg(long, value_names = ["HEIGHT", "WIDTH"], num_args = 2)]

@@ -113,18 +113,26 @@ fn options(args: &SampleArgs, model: &Model) -> anyhow::Result<SamplerOptions> {
     let config = override_sample(&model.card.sample, &overrides, model.card.diffusion.timesteps)?;
     let start = match (&args.init_noise, args.interpolate.as_deref(), args.rng) {
         (Some(path), _, _) => Start::Given(store::read_tensor_file(path, "x")?),
-        (_, Some([a, b]), _) => Start::Between(*a, *b),
+        (_, Some([a, b]), _) => between(a, b, args.at.unwrap_or(model.card.diffusion.timesteps / 2)),
         (_, _, RngKind::Torch) => Start::Torch,
         _ => Start::Counter,
     };
     let given = match &start {
         Start::Given(noise) => noise.shape.first().copied(),
-        Start::Between(..) => Some(8),
+        Start::Between(..) | Start::Pictures { .. } => Some(8),
         _ => None,
     };
     let count = args.count.map(|n| n as usize).or(given).unwrap_or(model.card.sample.count);
     let size = image_size(args.size.as_deref());
     Ok(SamplerOptions { count, batch: args.batch as usize, seed: args.seed, start, size, config })
+}
+
+/// Two seeds, or else two files.
+fn between(a: &str, b: &str, t: usize) -> Start {
+    match (a.parse(), b.parse()) {
+        (Ok(a), Ok(b)) => Start::Between(a, b),
+        _ => Start::Pictures { ends: [a.into(), b.into()], t },
+    }
 }
 
 /// All pictures, and the reverse process of the first few.

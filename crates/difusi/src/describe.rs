@@ -4,7 +4,7 @@ use std::path::Path;
 
 use difusi_nn::unet::ddp::unet_weights;
 use difusi_nn::unet::ddp::{Pick, peer::UnetArgs};
-use difusi_store::{RunPaths, TensorInfo, hash, inspect, read_text};
+use difusi_store::{Container, RunPaths, TensorInfo, hash, inspect, read_text};
 
 use crate::model::{CARD_KEY, ModelCard};
 use crate::{Error, OpenModel};
@@ -39,7 +39,8 @@ pub fn describe(path: &Path) -> Result<Described, Error> {
     let found = inspect(path)?;
     let mut out = Described { kind: found.container.to_string(), tensors: found.tensors, ..Described::default() };
     let metadata = found.metadata.into_iter().collect();
-    if let Some(card) = ModelCard::from_metadata(&metadata) {
+    let card = (found.container == Container::Safetensors).then(|| ModelCard::from_metadata(&metadata)).flatten();
+    if let Some(card) = card {
         let card = card.map_err(|source| Error::ConfigFile { path: path.to_path_buf(), source })?;
         card_facts(&mut out, &card);
         out.fact("hash", OpenModel::new(path).hash()?);
@@ -47,11 +48,16 @@ pub fn describe(path: &Path) -> Result<Described, Error> {
         peer(&mut out);
     }
     // An optimiser's settings say nothing about the model.
-    for (key, value) in metadata.iter().filter(|(key, _)| *key != CARD_KEY && !key.starts_with("opt")) {
+    for (key, value) in metadata.iter().filter(|(key, value)| !is_card(key, value) && !key.starts_with("opt")) {
         out.fact(key, value);
     }
     out.fact("sha256", hash::file(path)?);
     Ok(out)
+}
+
+/// A PNG's text may have the card's key too, but not a card in it.
+fn is_card(key: &str, value: &str) -> bool {
+    key == CARD_KEY && value.starts_with('{')
 }
 
 fn card_facts(out: &mut Described, card: &ModelCard) {

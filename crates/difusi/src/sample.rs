@@ -2,9 +2,12 @@
 //!
 //! Image i of a seed is the same picture at any batch size and thread count (up to the network's rounding in the batch).
 
-use burn::tensor::{Device, Tensor};
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{Device, Tensor, TensorData};
 use difusi_core::{Cond, ImageSize};
-use difusi_process::{Diffusion, NetworkDenoiser, NoiseSource, Plan, SampleConfig, SampleStep, slerp};
+use difusi_data::{Channels, load_image};
+use difusi_process::{Diffusion, NetworkDenoiser, NoiseSource, Plan, SampleConfig, SampleStep, mix, slerp};
 use difusi_store::{HostTensor, Picture};
 
 use crate::model::nhwc;
@@ -22,6 +25,14 @@ pub enum Start {
     Given(HostTensor),
     /// Between the first image's noise of two seeds, along the great circle, in as many pictures as are asked for.
     Between(u64, u64),
+    /// Between two pictures: both are noised to the 0-based step `t` with the same noise, mixed, and denoised from there (DDPM,
+    /// arXiv:2006.11239, section 4.3).
+    Pictures {
+        /// PNG, JPEG or WebP files, cropped and resized to the model's size.
+        ends: [PathBuf; 2],
+        /// Step to noise to: small keeps the pictures, large invents.
+        t: usize,
+    },
 }
 
 /// What to draw.
@@ -57,6 +68,8 @@ pub struct Sampler<'a> {
     diffusion: Diffusion,
     plan: Plan,
     size: ImageSize,
+    /// The pictures to go between, `[1, H, W, C]`.
+    ends: Option<[Tensor<4>; 2]>,
     device: Device,
 }
 
@@ -88,8 +101,14 @@ impl<'a> Sampler<'a> {
             return Err(Error::value("the network's number of output channels", unet.output_channels(), accepted));
         }
         let diffusion = model.card.diffusion.build()?;
-        let plan = diffusion.plan(&options.config)?;
-        Ok(Self { model, options, diffusion, plan, size, device: device.clone() })
+        let (plan, ends) = match &options.start {
+            Start::Pictures { ends: [a, b], t } => {
+                let load = |path| load(path, size, unet.channels, device);
+                (diffusion.plan_from(&options.config, *t)?, Some([load(a)?, load(b)?]))
+            }
+            _ => (diffusion.plan(&options.config)?, None),
+        };
+        Ok(Self { model, options, diffusion, plan, size, ends, device: device.clone() })
     }
 
     /// Network evaluations of one batch.
@@ -115,6 +134,7 @@ impl<'a> Sampler<'a> {
             Start::Counter | Start::Torch => source.initial(shape, &self.device)?,
             Start::Given(noise) => self.given(noise, first, count),
             Start::Between(a, b) => self.between(*a, *b, first..first + count)?,
+            Start::Pictures { t, .. } => self.mixed(*t, first..first + count)?,
         };
         let denoiser = NetworkDenoiser::new(&self.model.network, &self.diffusion, self.options.config.threshold);
         let mut steps = difusi_process::Sampler::new(&denoiser, &self.plan, x, source, Cond::None);
@@ -154,15 +174,42 @@ impl<'a> Sampler<'a> {
         nhwc(noise.to_f32()[first * size..][..count * size].to_vec(), [count, c, h, w], &self.device)
     }
 
+    /// How far picture `i` is from the first end to the second, 0 to 1.
+    fn fraction(&self, i: usize) -> f64 {
+        i as f64 / self.options.count.saturating_sub(1).max(1) as f64
+    }
+
+    fn mixed(&self, t: usize, range: std::ops::Range<usize>) -> Result<Tensor<4>, Error> {
+        let Some([a, b]) = &self.ends else { return Err(Error::value("the pictures", "absent", "two of them")) };
+        let eps = NoiseSource::counter(self.options.seed, 0).initial(self.shape(1), &self.device)?;
+        let ends = [a, b].map(|x| [x.clone(), eps.clone()]);
+        let parts = range.map(|i| {
+            let [a, b] = ends.clone();
+            mix(&self.diffusion.tables, a, b, t, self.fraction(i))
+        });
+        Ok(Tensor::cat(parts.collect::<Result<_, _>>()?, 0))
+    }
+
     fn between(&self, a: u64, b: u64, range: std::ops::Range<usize>) -> Result<Tensor<4>, Error> {
         let shape = self.shape(1);
         let ends = [a, b].map(|seed| NoiseSource::counter(seed, 0).initial(shape, &self.device));
         let [a, b] = ends;
         let (a, b) = (a?, b?);
-        let last = self.options.count.saturating_sub(1).max(1) as f64;
-        let parts = range.map(|i| slerp(a.clone(), b.clone(), i as f64 / last));
+        let parts = range.map(|i| slerp(a.clone(), b.clone(), self.fraction(i)));
         Ok(Tensor::cat(parts.collect::<Result<_, _>>()?, 0))
     }
+}
+
+/// A picture as the network takes it, `[1, H, W, C]`.
+fn load(path: &Path, size: ImageSize, channels: usize, device: &Device) -> Result<Tensor<4>, Error> {
+    let form = match channels {
+        1 => Channels::Grey,
+        3 => Channels::Rgb,
+        _ => return Err(Error::value("the model's number of channels", channels, "1 or 3, to start from pictures")),
+    };
+    let image = load_image(path, Some(size), form, [255; 3])?;
+    let [h, w, c] = image.shape;
+    Ok(Tensor::from_data(TensorData::new(image.pixels, [1, h, w, c]), device))
 }
 
 /// `[B, H, W, C]` in `[-1, 1]` to pictures.

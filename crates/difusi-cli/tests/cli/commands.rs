@@ -57,6 +57,13 @@ fn interpolation_ends_at_its_seeds() {
     place.ok(&["sample", "r", "--seed", "1", "-n", "1", "-o", "one/"]);
     let (first, one) = (pixels(&place.path("all/000000.png")), pixels(&place.path("one/000000.png")));
     assert!(first.iter().zip(&one).all(|(a, b)| a.abs_diff(*b) <= 1));
+    // Noised to the first step only, the ends of a way between pictures are the pictures.
+    let picture = "one/000000.png";
+    place.ok(&["sample", "r", "--interpolate", picture, picture, "--at", "0", "-n", "2", "-o", "same/"]);
+    let same = pixels(&place.path("same/000001.png"));
+    assert!(same.iter().zip(&one).all(|(a, b)| a.abs_diff(*b) <= 8), "{same:?} {one:?}");
+    let said = place.fails(1, &["sample", "r", "--interpolate", picture, "absent.png", "-o", "x.png"]);
+    assert!(said.contains("absent.png"), "{said}");
     let noise = difusi::core::Noise::new(1).normal(difusi::core::Draw::Init, 0..1, 0, 64);
     let mut map = TensorMap::new();
     map.insert("x", HostTensor::f32(vec![1, 1, 8, 8], noise).unwrap());
@@ -124,6 +131,8 @@ fn inspect_tells_what_a_file_is() {
     assert!(peer["kind"].as_str().unwrap().contains("denoising-diffusion-pytorch"), "{peer}");
     assert!(place.ok(&["inspect", "r"]).contains("run folder"));
     assert!(place.ok(&["inspect", "r/samples.png"]).contains("PNG"));
+    place.ok(&["data", "preview", "digits", "-n", "1", "-o", "p.png"]);
+    assert!(place.ok(&["inspect", "p.png"]).contains("data preview"));
     assert!(place.fails(1, &["inspect", "absent"]).contains("absent"));
 }
 
