@@ -15,23 +15,27 @@ use burn::tensor::{Device, Tensor, TensorData};
 use difusi::core::{Cond, Dataset, Draw, Example, Inputs, Network, Noise, Stream};
 use difusi::process::{DiffusionConfig, NetworkDenoiser, NoiseSource, SampleConfig, Sampler, Solver, Threshold};
 use difusi::store::plot::{Axis, Chart, Figure, Mark, Series};
-use difusi::train::{DiffusionObjective, TrainConfig, Trainer};
+use difusi::train::{DiffusionObjective, LearningRateSchedule, TrainConfig, Trainer};
 
-/// Width of the hidden layers, and of the time embedding.
-const WIDTH: usize = 96;
+/// Width of the hidden layers.
+const WIDTH: usize = 128;
+/// Frequencies of the place and of the time that the first layer sees.
+const PLACES: [f32; 4] = [1.0, 2.0, 4.0, 8.0];
+const TIMES: [f32; 6] = [0.03, 0.06, 0.12, 0.25, 0.5, 1.0];
 
+/// Fully connected layers: weight `[in, out]` and bias `[out]`.
 #[derive(Module, Debug)]
 struct Mlp {
-    layers: Vec<Param<Tensor<2>>>,
+    layers: Vec<(Param<Tensor<2>>, Param<Tensor<1>>)>,
 }
 
 impl Mlp {
     fn new(noise: Noise, device: &Device) -> Self {
-        let sizes = [2 + WIDTH, WIDTH, WIDTH, WIDTH, 2];
+        let sizes = [2 + 4 * PLACES.len() + 2 * TIMES.len(), WIDTH, WIDTH, WIDTH, 2];
         let layer = |(i, s): (usize, &[usize])| {
             let values = noise.normal(Draw::Weights, i as u64..i as u64 + 1, 0, s[0] * s[1]);
-            let scale = (2.0 / s[0] as f64).sqrt();
-            Param::from_tensor(Tensor::from_data(TensorData::new(values, [s[0], s[1]]), device) * scale)
+            let weight = Tensor::from_data(TensorData::new(values, [s[0], s[1]]), device);
+            (Param::from_tensor(weight * (1.5 / s[0] as f64).sqrt()), Param::from_tensor(Tensor::zeros([s[1]], device)))
         };
         Self { layers: sizes.windows(2).enumerate().map(layer).collect() }
     }
@@ -40,12 +44,13 @@ impl Mlp {
 impl Network for Mlp {
     fn forward(&self, inputs: Inputs) -> Tensor<4> {
         let [batch, ..] = inputs.x.dims();
-        let rates: Vec<f32> = (0..WIDTH / 2).map(|i| 0.5 * (-(i as f32) / 6.0).exp()).collect();
-        let rates = Tensor::<2>::from_data(TensorData::new(rates, [1, WIDTH / 2]), &inputs.x.device());
-        let phase = inputs.t.reshape([batch, 1]).matmul(rates); // [B, WIDTH / 2]
-        let mut h = Tensor::cat(vec![inputs.x.reshape([batch, 2]), phase.clone().sin(), phase.cos()], 1);
-        for (i, layer) in self.layers.iter().enumerate() {
-            h = h.matmul(layer.val());
+        let (x, t) = (inputs.x.reshape([batch, 2]), inputs.t.reshape([batch, 1]));
+        let places = PLACES.map(|rate| x.clone() * rate);
+        let times = TIMES.map(|rate| t.clone() * rate);
+        let waves = places.into_iter().chain(times).flat_map(|phase| [phase.clone().sin(), phase.cos()]);
+        let mut h = Tensor::cat(std::iter::once(x).chain(waves).collect(), 1);
+        for (i, (weight, bias)) in self.layers.iter().enumerate() {
+            h = h.matmul(weight.val()) + bias.val().unsqueeze();
             h = if i + 1 < self.layers.len() { silu(h) } else { h };
         }
         h.reshape([batch, 1, 1, 2])
@@ -70,9 +75,9 @@ impl Dataset for Spiral {
 
     fn get(&self, index: u64, _: &mut Stream) -> Result<Example, Box<dyn std::error::Error + Send + Sync>> {
         let mut s = Noise::new(7).stream(Draw::Synthetic, index, 0);
-        let turn = s.uniform().sqrt() * 3.0 * std::f64::consts::PI;
+        let turn = 1.0 + s.uniform().sqrt() * 2.0 * std::f64::consts::PI;
         let arm = if index.is_multiple_of(2) { 1.0 } else { -1.0 };
-        let point = [turn.cos(), turn.sin()].map(|v| (arm * v * turn / 10.0) as f32 + 0.02 * s.normal());
+        let point = [turn.cos(), turn.sin()].map(|v| (arm * v * turn / 6.0) as f32 + 0.03 * s.normal());
         Ok(Example { pixels: point.to_vec(), label: None })
     }
 }
@@ -85,11 +90,13 @@ fn points(x: Tensor<4>) -> Vec<[f64; 2]> {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
     let path = args.next().unwrap_or_else(|| "custom_network.png".into());
-    let steps = args.next().map_or(Ok(3000), |s| s.parse())?;
+    let steps = args.next().map_or(Ok(4000), |s| s.parse())?;
 
     let diffusion = DiffusionConfig { timesteps: 100, ..DiffusionConfig::default() }.build()?;
     let objective = DiffusionObjective::new(diffusion.clone());
-    let config = TrainConfig { steps, batch_size: 256, learning_rate: 2e-3, ..TrainConfig::default() };
+    let config = TrainConfig { steps, batch_size: 512, learning_rate: 3e-3, ..TrainConfig::default() };
+    let config =
+        TrainConfig { learning_rate_schedule: LearningRateSchedule::Cosine { final_fraction: 0.02 }, ..config };
     let network = Mlp::new(Noise::new(0), &Device::flex());
     let mut trainer = Trainer::new(config, objective, network, Arc::new(Spiral), &Device::flex())?;
     for report in trainer.by_ref() {
@@ -128,7 +135,7 @@ fn draw(path: &Path, frames: &[Vec<[f64; 2]>]) -> Result<(), Box<dyn std::error:
     let ends = last.iter().take(30).copied().collect();
     Figure::new(vec![
         chart("Data").with(Series::line("", data).marked(Mark::Dots)),
-        chart("Samples").with(Series::line("", last).marked(Mark::Dots)),
+        chart("Learned density").with(Series::line("", last).marked(Mark::Dots)),
         trajectories.with(Series::line("", ends).marked(Mark::Dots)),
     ])
     .write(path)?;
