@@ -156,9 +156,9 @@ pub(crate) struct SampleArgs {
     #[arg(long, value_names = ["HEIGHT", "WIDTH"], num_args = 2)]
     pub(crate) size: Option<Vec<usize>>,
 
-    /// Images in one network evaluation; pictures do not depend on it beyond rounding.
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65536))]
-    pub(crate) batch: u32,
+    /// Images in one network evaluation (default: 64, or as many as memory holds); pictures do not depend on it beyond rounding.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
+    pub(crate) batch: Option<u32>,
 
     /// Output: .png (grid), .npz (`arr_0`), or a folder for single PNGs (end it with /).
     #[arg(short, long, value_name = "FILE", default_value = "samples.png")]

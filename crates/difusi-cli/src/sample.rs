@@ -124,7 +124,7 @@ fn options(args: &SampleArgs, model: &Model) -> anyhow::Result<SamplerOptions> {
     };
     let count = args.count.map(|n| n as usize).or(given).unwrap_or(model.card.sample.count);
     let size = image_size(args.size.as_deref());
-    Ok(SamplerOptions { count, batch: args.batch as usize, seed: args.seed, start, size, config })
+    Ok(SamplerOptions { count, batch: args.batch.map(|n| n as usize), seed: args.seed, start, size, config })
 }
 
 /// Two seeds, or else two files.

@@ -12,6 +12,6 @@ mod size;
 
 pub use batch::{Batch, Cond};
 pub use dataset::{Dataset, Example};
-pub use network::{Inputs, Network};
+pub use network::{Dropout, Inputs, Network};
 pub use noise::{Draw, Noise, Stream};
 pub use size::ImageSize;

@@ -16,7 +16,17 @@ pub struct Inputs {
     /// What the images are conditioned on.
     pub cond: Cond,
     /// Source of dropout masks while training; `None` switches dropout off.
-    pub dropout: Option<Noise>,
+    pub dropout: Option<Dropout>,
+}
+
+/// Where dropout masks come from: image b of the batch is image `first_image + b` of the noise, so that how batches are cut
+/// changes no mask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dropout {
+    /// The numbers.
+    pub noise: Noise,
+    /// Number of the batch's first image among all images trained on.
+    pub first_image: u64,
 }
 
 impl Inputs {

@@ -2,7 +2,7 @@
 //! arXiv:2208.04202) for networks that take it.
 
 use burn::tensor::{Tensor, TensorData};
-use difusi_core::{Batch, Cond, Draw, Inputs, Network, Noise};
+use difusi_core::{Batch, Cond, Draw, Dropout, Inputs, Network, Noise};
 
 use crate::{
     Loss, Plan, Prediction, ProcessError, SampleConfig, Tables, Variance, Weighting,
@@ -52,7 +52,7 @@ pub struct TrainingInputs {
     /// Whether a self-conditioning network sees its own first guess.
     pub self_condition: bool,
     /// Dropout masks; `None` switches dropout off.
-    pub dropout: Option<Noise>,
+    pub dropout: Option<Dropout>,
 }
 
 impl Diffusion {
@@ -62,7 +62,7 @@ impl Diffusion {
         let eps = normal_like(&batch.x, noise, (Draw::Target, 0), at.images_seen);
         let t = self.times(batch.x.dims()[0], noise, (Draw::Time, at.images_seen));
         let self_condition = noise.stream(Draw::SelfCondition, at.step, 0).uniform() < SELF_CONDITION_RATE;
-        let dropout = Some(noise.derive(Draw::Dropout, at.images_seen, 0));
+        let dropout = Some(Dropout { noise, first_image: at.images_seen });
         TrainingInputs { x0: batch.x, t, eps, cond: batch.cond, self_condition, dropout }
     }
 

@@ -7,11 +7,16 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{Device, Tensor, TensorData};
 use difusi_core::{Cond, ImageSize};
 use difusi_data::{Channels, load_image};
+use difusi_nn::UnetConfig;
 use difusi_process::{Diffusion, NetworkDenoiser, NoiseSource, Plan, SampleConfig, SampleStep, mix, slerp};
 use difusi_store::{HostTensor, Picture};
+use difusi_train::{auto_micro_batch, available_memory};
 
 use crate::model::nhwc;
 use crate::{Error, Model, ModelConfig};
+
+/// Pictures in one network evaluation where memory is no concern.
+const BATCH: usize = 64;
 
 /// Where sampling starts and gets its noise.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -40,8 +45,8 @@ pub enum Start {
 pub struct SamplerOptions {
     /// How many pictures.
     pub count: usize,
-    /// Pictures in one network evaluation.
-    pub batch: usize,
+    /// Pictures in one network evaluation; `None` takes 64, or as many as memory holds.
+    pub batch: Option<usize>,
     /// The seed.
     pub seed: u64,
     /// Where to start.
@@ -56,7 +61,7 @@ impl SamplerOptions {
     /// As the model's card says: its `[sample]` section, seed 0.
     pub fn of(model: &Model) -> Self {
         let config = model.card.sample.clone();
-        Self { count: config.count, batch: 64, seed: 0, start: Start::default(), size: None, config }
+        Self { count: config.count, batch: None, seed: 0, start: Start::default(), size: None, config }
     }
 }
 
@@ -68,6 +73,7 @@ pub struct Sampler<'a> {
     diffusion: Diffusion,
     plan: Plan,
     size: ImageSize,
+    batch: usize,
     /// The pictures to go between, `[1, H, W, C]`.
     ends: Option<[Tensor<4>; 2]>,
     device: Device,
@@ -108,7 +114,8 @@ impl<'a> Sampler<'a> {
             }
             _ => (diffusion.plan(&options.config)?, None),
         };
-        Ok(Self { model, options, diffusion, plan, size, ends, device: device.clone() })
+        let batch = options.batch.unwrap_or_else(|| batch_that_fits(unet, size)).max(1);
+        Ok(Self { model, options, diffusion, plan, size, batch, ends, device: device.clone() })
     }
 
     /// Network evaluations of one batch.
@@ -118,7 +125,7 @@ impl<'a> Sampler<'a> {
 
     /// Number of batches.
     pub fn batches(&self) -> usize {
-        self.options.count.div_ceil(self.options.batch.max(1))
+        self.options.count.div_ceil(self.batch)
     }
 
     /// Draws batch `index`; `on_step` sees every step of it.
@@ -126,9 +133,8 @@ impl<'a> Sampler<'a> {
     /// # Errors
     /// A failing network or device.
     pub fn batch(&self, index: usize, on_step: &mut dyn FnMut(&SampleStep)) -> Result<Vec<Picture>, Error> {
-        let batch = self.options.batch.max(1);
-        let first = index * batch;
-        let count = batch.min(self.options.count.saturating_sub(first));
+        let first = index * self.batch;
+        let count = self.batch.min(self.options.count.saturating_sub(first));
         let (mut source, shape) = (self.source(first, index), self.shape(count));
         let x = match &self.options.start {
             Start::Counter | Start::Torch => source.initial(shape, &self.device)?,
@@ -197,6 +203,14 @@ impl<'a> Sampler<'a> {
         let (a, b) = (a?, b?);
         let parts = range.map(|i| slerp(a.clone(), b.clone(), self.fraction(i)));
         Ok(Tensor::cat(parts.collect::<Result<_, _>>()?, 0))
+    }
+}
+
+/// At most [`BATCH`] pictures, fewer where half of what memory is left would not hold their activations.
+fn batch_that_fits(unet: &UnetConfig, size: ImageSize) -> usize {
+    match (unet.cost(size), available_memory()) {
+        (Ok(cost), Some(bytes)) => auto_micro_batch(BATCH, cost.sampling_bytes as u64, bytes / 2),
+        _ => BATCH,
     }
 }
 

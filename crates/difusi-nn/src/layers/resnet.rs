@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
-use difusi_core::{Draw, Noise};
+use difusi_core::{Draw, Dropout};
 
 use super::{Conv2d, Init, Linear, RmsNorm, Silu};
 
@@ -61,15 +61,15 @@ impl ResnetBlock {
         }
     }
 
-    /// `x` `[B, H, W, in]`, `time` `[B, time]` -> `[B, H, W, out]`. Without `noise` nothing is dropped.
-    pub fn forward(&self, x: Tensor<4>, time: Tensor<2>, noise: Option<Noise>) -> Tensor<4> {
+    /// `x` `[B, H, W, in]`, `time` `[B, time]` -> `[B, H, W, out]`. Without `dropout` nothing is dropped.
+    pub fn forward(&self, x: Tensor<4>, time: Tensor<2>, dropout: Option<Dropout>) -> Tensor<4> {
         let (silu, linear) = &self.mlp;
         let mut scale_shift = linear.forward(silu.forward(time)).chunk(2, 1); // two of [B, out]
         let shift = scale_shift.pop();
         let scale = scale_shift.pop();
         let h = self.block1.forward(x.clone(), scale.zip(shift));
-        let h = match noise {
-            Some(noise) if self.dropout > 0.0 => h.clone() * self.mask(h, noise),
+        let h = match dropout {
+            Some(dropout) if self.dropout > 0.0 => h.clone() * self.mask(h, dropout),
             _ => h,
         };
         let h = self.block2.forward(h, None);
@@ -79,16 +79,17 @@ impl ResnetBlock {
         }
     }
 
-    /// Zeros, and `1 / (1 - p)` with probability `1 - p`; it depends on the noise, this layer's name and the image's place in
-    /// the batch, on nothing else.
-    fn mask(&self, like: Tensor<4>, noise: Noise) -> Tensor<4> {
+    /// Zeros, and `1 / (1 - p)` with probability `1 - p`; it depends on the noise, this layer's name and the image's number, on
+    /// nothing else.
+    fn mask(&self, like: Tensor<4>, Dropout { noise, first_image }: Dropout) -> Tensor<4> {
         let shape = like.dims();
         let per_image = shape[1] * shape[2] * shape[3];
         let keep = 1.0 - self.dropout;
         let (limit, value) = ((keep * 4_294_967_296.0) as u64, (1.0 / keep) as f32);
         let mut mask = Vec::with_capacity(shape[0] * per_image);
-        for image in 0..shape[0] {
-            let mut stream = noise.stream(Draw::Dropout, self.layer, image as u32);
+        let noise = noise.derive(Draw::Dropout, self.layer, 0); // numbers of this layer's own
+        for image in first_image..first_image + shape[0] as u64 {
+            let mut stream = noise.stream(Draw::Dropout, image, 0);
             mask.extend((0..per_image).map(|_| if u64::from(stream.next_u32()) < limit { value } else { 0.0 }));
         }
         Tensor::from_data(TensorData::new(mask, shape), &like.device())

@@ -55,13 +55,17 @@ fn self_condition() {
 #[test]
 fn dropout() {
     let net = UnetConfig { dropout: 0.2, ..tiny() }.init(Noise::new(1), &Device::flex()).unwrap();
-    let with = |seed, batch| net.forward(Inputs { dropout: Some(Noise::new(seed)), ..inputs(batch) });
+    let masks = |seed, first_image| Some(Dropout { noise: Noise::new(seed), first_image });
+    let with = |seed, batch| net.forward(Inputs { dropout: masks(seed, 0), ..inputs(batch) });
     assert_eq!(distance(&with(1, 3), &with(1, 3)), 0.0);
     assert!(distance(&with(1, 3), &with(2, 3)) > 1e-3);
     assert!(distance(&with(1, 3).narrow(0, 0, 2), &with(1, 2)) < 1e-5, "a mask does not depend on the batch size");
+    let Inputs { x, t, .. } = inputs(3);
+    let second = Inputs { dropout: masks(1, 1), ..Inputs::new(x.narrow(0, 1, 2), t.narrow(0, 1, 2)) };
+    assert!(distance(&with(1, 3).narrow(0, 1, 2), &net.forward(second)) < 1e-5, "nor on how batches are cut");
     let plain = tiny().init(Noise::new(1), &Device::flex()).unwrap();
     assert_eq!(distance(&net.forward(inputs(3)), &plain.forward(inputs(3))), 0.0);
-    let no_dropout = plain.forward(Inputs { dropout: Some(Noise::new(1)), ..inputs(3) });
+    let no_dropout = plain.forward(Inputs { dropout: masks(1, 0), ..inputs(3) });
     assert_eq!(distance(&plain.forward(inputs(3)), &no_dropout), 0.0);
 }
 
@@ -91,7 +95,8 @@ fn gradients_flow() {
     let mut losses = vec![];
     for _ in 0..6 {
         let x = images(4, &device);
-        let inputs = Inputs { dropout: Some(Noise::new(5)), ..Inputs::new(x.clone(), times(4, &device)) };
+        let dropout = Some(Dropout { noise: Noise::new(5), first_image: 0 });
+        let inputs = Inputs { dropout, ..Inputs::new(x.clone(), times(4, &device)) };
         let loss = (net.forward(inputs) - x).square().mean();
         losses.push(loss.clone().into_scalar::<f32>());
         let gradients = loss.backward();

@@ -1,7 +1,7 @@
 //! Losses, their gradients, and what is drawn for a training batch.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use difusi_core::{Batch, Cond, Inputs, Network, Noise};
+use difusi_core::{Batch, Cond, Dropout, Inputs, Network, Noise};
 use difusi_process::{Diffusion, DiffusionConfig, Loss, Position, Prediction, TrainingInputs, Weighting, q_sample};
 
 use crate::common::{check_all_close, check_close, filled, tensor, values, wavy};
@@ -138,6 +138,7 @@ fn draws_do_not_depend_on_the_batch() {
     let part = |first: usize, count: usize| {
         let at = Position { step: 3, images_seen: 60 + first as u64 };
         let drawn = d.draw(batch(first, count), Noise::new(9), at);
+        assert_eq!(drawn.dropout, Some(Dropout { noise: Noise::new(9), first_image: at.images_seen }));
         let (t, eps, decision) = (drawn.t.clone(), values(drawn.eps.clone()), drawn.self_condition);
         (t, eps, decision, values(d.training_loss(&net, drawn).unwrap()))
     };

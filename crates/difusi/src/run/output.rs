@@ -49,7 +49,7 @@ impl Run {
         let model = self.model()?;
         let seed = self.config.train.seed;
         // Sampling keeps far less than training, so what fits in training fits here.
-        let batch = self.trainer.micro_batch().min(count).max(1);
+        let batch = Some(self.trainer.micro_batch());
         let options = SamplerOptions { count, batch, seed, ..SamplerOptions::of(&model) };
         let sampler = Sampler::new(&model, options, &self.device)?;
         let total = (sampler.batches() * sampler.steps()) as u64;
