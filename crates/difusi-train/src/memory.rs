@@ -2,6 +2,8 @@
 //!
 //! Deliberately absent: measuring. The caller, who knows the network, brings the bytes per image.
 
+use std::path::Path;
+
 /// Bytes that a process may still take here: the kernel's `MemAvailable`, or what is left under the control group's limit
 /// (v2 or v1) where that is less; `None` where neither can be read (not Linux).
 pub fn available_memory() -> Option<u64> {
@@ -16,7 +18,7 @@ pub fn available_memory() -> Option<u64> {
 }
 
 fn read(path: &str) -> Option<String> {
-    std::fs::read_to_string(path).ok()
+    difusi_store::read_text(Path::new(path)).ok()
 }
 
 fn mem_available(meminfo: &str) -> Option<u64> {

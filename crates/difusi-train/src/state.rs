@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use difusi_store::{HostTensor, RunDir, StoreError, TensorMap, atomic, read_safetensors, write_safetensors};
+use difusi_store::{HostTensor, RunDir, StoreError, TensorMap, atomic, read_safetensors, read_text, write_safetensors};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -233,9 +233,9 @@ fn trained(layout: &Layout, prefix: &str, flat: &[f32]) -> Result<Vec<(String, H
 
 fn read_record(dir: &Path) -> Result<Record, TrainError> {
     let path = dir.join("state.json");
-    let text = std::fs::read(&path).map_err(|source| StoreError::Io { action: "read", path: path.clone(), source })?;
+    let text = read_text(&path)?;
     let bad = |problem| StoreError::Format { path: path.clone(), format: "training state", problem };
-    let value: Value = serde_json::from_slice(&text).map_err(|e| bad(e.to_string()))?;
+    let value: Value = serde_json::from_str(&text).map_err(|e| bad(e.to_string()))?;
     if value.get("format") != Some(&FORMAT.into()) {
         let found = value.get("format").unwrap_or(&Value::Null);
         return Err(bad(format!("`format` is {found}; expected {FORMAT}")).into());

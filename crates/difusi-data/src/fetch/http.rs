@@ -13,7 +13,7 @@ use crate::named::RemoteFile;
 
 /// Bytes between two progress events.
 const STEP: u64 = 1 << 18;
-/// Bytes after which a broken connection does not count as one of the retries.
+/// New bytes of the file after which a broken connection does not count as one of the retries.
 const PROGRESS: u64 = 1 << 20;
 
 /// A file on its way.
@@ -22,6 +22,8 @@ struct Job<'a> {
     part: PathBuf,
     agent: Agent,
     received: u64,
+    /// Most bytes of the file that were ever there.
+    farthest: u64,
 }
 
 /// Why an attempt ended.
@@ -50,7 +52,7 @@ pub(crate) fn download(
         return Ok(0);
     }
     let part = dest.join(format!("{}.part", file.name));
-    let mut job = Job { file, part, agent: agent(options, true), received: 0 };
+    let mut job = Job { file, part, agent: agent(options, true), received: 0, farthest: 0 };
     let mut attempts = Vec::new();
     for url in urls {
         job.agent = agent(options, !is_this_machine(url));
@@ -93,7 +95,7 @@ fn try_mirror(
 ) -> Result<bool, DataError> {
     let mut left = retries;
     loop {
-        let before = job.received;
+        let before = job.farthest;
         let (reason, again) = match attempt(job, url, events)? {
             Attempt::Done => return Ok(true),
             Attempt::Cut(reason) => (reason, true),
@@ -103,7 +105,7 @@ fn try_mirror(
         let reason = format!("{url}: {reason}");
         events(FetchEvent::Failed { file: job.file.name.into(), reason: reason.clone() });
         attempts.push(reason);
-        if job.received - before >= PROGRESS {
+        if job.farthest - before >= PROGRESS {
             left = retries;
         } else if left > 0 {
             left -= 1;
@@ -177,6 +179,7 @@ fn receive(
         };
         out.write_all(&buffer[..n]).map_err(DataError::io("write", &job.part))?;
         (done, job.received) = (done + n as u64, job.received + n as u64);
+        job.farthest = job.farthest.max(done);
         if done > limit {
             drop(out);
             std::fs::remove_file(&job.part).map_err(DataError::io("remove", &job.part))?;

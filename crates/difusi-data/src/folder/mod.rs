@@ -22,8 +22,9 @@ use crate::locate::Wanted;
 use crate::memory::to_floats;
 use crate::{DataError, FolderConfig, OpenOptions, Report, Search, Skipped};
 
-/// Files decoded between two appends to memory.
-const CHUNK: usize = 1024;
+/// Most files decoded between two appends to memory, and most bytes they come to (but one file per thread at least).
+const CHUNK_FILES: usize = 1024;
+const CHUNK_BYTES: usize = 64 << 20;
 
 /// An image of a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,9 +72,11 @@ impl Folder {
         let (total, done) = (entries.len() as u64, AtomicU64::new(0));
         let (mut skipped, form, size) = (Vec::new(), self.form(), self.config.size);
         let room = options.memory_budget as usize;
+        let one = self.shape().iter().product::<usize>().max(1);
+        let files = (CHUNK_BYTES / one).clamp(rayon::current_num_threads().min(CHUNK_FILES), CHUNK_FILES);
         let mut rest = entries.into_iter().peekable();
         while rest.peek().is_some() {
-            let chunk: Vec<Entry> = rest.by_ref().take(CHUNK).collect();
+            let chunk: Vec<Entry> = rest.by_ref().take(files).collect();
             let decoded: Vec<_> = chunk
                 .par_iter()
                 .map(|e| {

@@ -19,7 +19,7 @@ const MAX_CLASSES: u32 = 65_536;
 /// What lies in a folder.
 pub(crate) struct Scan {
     pub(crate) entries: Vec<Entry>,
-    /// Files that `metadata.jsonl` lists but that are not there.
+    /// Files that `metadata.jsonl` lists, or links that lead, to where nothing is.
     pub(crate) missing: Vec<Skipped>,
     /// Files that belong to no image.
     pub(crate) ignored: u64,
@@ -30,6 +30,8 @@ pub(crate) struct Scan {
 /// Files of a folder by what they are.
 struct Files {
     images: Vec<PathBuf>,
+    /// Images that are links to nowhere.
+    broken: Vec<Skipped>,
     tables: Vec<PathBuf>,
     others: u64,
 }
@@ -39,31 +41,40 @@ struct Files {
 /// # Errors
 /// A folder that cannot be listed or has no images, a malformed `metadata.jsonl`, labels that do not fit together.
 pub(crate) fn scan(root: &Path, labels: LabelSource) -> Result<Scan, DataError> {
-    let Files { images, tables, others } = list(root)?;
-    if tables.is_empty() {
-        if images.is_empty() {
-            return Err(DataError::Empty { path: root.to_path_buf(), ignored: others });
+    let files = list(root)?;
+    if files.tables.is_empty() {
+        if files.images.is_empty() && files.broken.is_empty() {
+            return Err(DataError::Empty { path: root.to_path_buf(), ignored: files.others });
         }
         if labels == LabelSource::Metadata {
             let e = "a metadata.jsonl with keys `file_name` and `label`, since `labels` is `metadata`";
             return Err(DataError::format(root, "folder", "without metadata.jsonl", e));
         }
-        return from_files(root, images, others, labels);
+        return from_files(root, files, labels);
     }
-    from_tables(root, &Files { images, tables, others }, labels)
+    from_tables(root, &files, labels)
 }
 
 fn list(root: &Path) -> Result<Files, DataError> {
-    let mut files = Files { images: Vec::new(), tables: Vec::new(), others: 0 };
+    let mut files = Files { images: Vec::new(), broken: Vec::new(), tables: Vec::new(), others: 0 };
     let hidden = |name: &std::ffi::OsStr| name.as_encoded_bytes().starts_with(b".") || name == "__MACOSX";
     let walk = WalkDir::new(root).follow_links(true).into_iter();
     for item in walk.filter_entry(|e| e.depth() == 0 || !hidden(e.file_name())) {
-        let item = item.map_err(|e| {
-            let path = e.path().unwrap_or(root).to_path_buf();
-            let message = e.to_string();
-            let source = e.into_io_error().unwrap_or_else(|| std::io::Error::other(message));
-            DataError::Io { action: "list", path, source }
-        })?;
+        let item = match item {
+            Ok(item) => item,
+            Err(e) if leads_nowhere(&e) => {
+                let path = e.path().unwrap_or(root).to_path_buf();
+                match path.file_name() {
+                    Some(name) if hidden(name) => {}
+                    _ if is_image_name(&path) => {
+                        files.broken.push(Skipped { path, reason: "a link to a file that is not there".into() });
+                    }
+                    _ => files.others += 1,
+                }
+                continue;
+            }
+            Err(e) => return Err(unlistable(root, e)),
+        };
         if !item.file_type().is_file() {
             continue;
         }
@@ -77,6 +88,18 @@ fn list(root: &Path) -> Result<Files, DataError> {
     }
     files.tables.sort();
     Ok(files)
+}
+
+/// Whether what failed is one link below the folder whose target is gone.
+fn leads_nowhere(e: &walkdir::Error) -> bool {
+    e.depth() > 0 && e.io_error().is_some_and(|e| e.kind() == std::io::ErrorKind::NotFound)
+}
+
+fn unlistable(root: &Path, e: walkdir::Error) -> DataError {
+    let path = e.path().unwrap_or(root).to_path_buf();
+    let message = e.to_string();
+    let source = e.into_io_error().unwrap_or_else(|| std::io::Error::other(message));
+    DataError::Io { action: "list", path, source }
 }
 
 /// Whether a file's name ends as that of an image read here.
@@ -95,7 +118,9 @@ fn by_parts(a: &Entry, b: &Entry) -> std::cmp::Ordering {
     a.name.split('/').cmp(b.name.split('/'))
 }
 
-fn from_files(root: &Path, images: Vec<PathBuf>, ignored: u64, labels: LabelSource) -> Result<Scan, DataError> {
+fn from_files(root: &Path, files: Files, labels: LabelSource) -> Result<Scan, DataError> {
+    let Files { images, broken: mut missing, others: ignored, .. } = files;
+    missing.sort_by(|a, b| a.path.cmp(&b.path));
     let entry = |path: PathBuf| Entry { name: name_below(root, &path), path, label: None, caption: None };
     let mut entries: Vec<Entry> = images.into_iter().map(entry).collect();
     entries.sort_by(by_parts);
@@ -107,9 +132,9 @@ fn from_files(root: &Path, images: Vec<PathBuf>, ignored: u64, labels: LabelSour
         LabelSource::Metadata | LabelSource::None => false,
     };
     if !use_folders {
-        return Ok(Scan { entries, missing: Vec::new(), ignored, class_names: Vec::new(), classes: None });
+        return Ok(Scan { entries, missing, ignored, class_names: Vec::new(), classes: None });
     }
-    by_folder(entries, Vec::new(), ignored)
+    by_folder(entries, missing, ignored)
 }
 
 /// Labels from the first part of the name.

@@ -18,6 +18,8 @@ enum Manner {
     IgnoresRange,
     /// Closes the connection after so many bytes of the first answer.
     Cuts(usize),
+    /// Sends the same first bytes again and again, whatever the range.
+    CutsAlways(usize),
     /// Answers another range than asked for.
     Shifts,
     /// Never answers.
@@ -92,7 +94,7 @@ fn serve(
         return Ok(());
     }
     let n = body.len();
-    let start = range.filter(|_| manner != Manner::IgnoresRange);
+    let start = range.filter(|_| !matches!(manner, Manner::IgnoresRange | Manner::CutsAlways(_)));
     let (status, extra, from) = match start {
         Some(s) if s >= n => ("416 Range Not Satisfiable", format!("Content-Range: bytes */{n}\r\n"), n),
         Some(s) => {
@@ -104,6 +106,7 @@ fn serve(
     write!(out, "HTTP/1.1 {status}\r\nContent-Length: {}\r\n{extra}Connection: close\r\n\r\n", n - from)?;
     let end = match manner {
         Manner::Cuts(after) if range.is_none() => after,
+        Manner::CutsAlways(after) => after,
         _ => n,
     };
     out.write_all(&body[from..end])
@@ -195,6 +198,16 @@ fn cut_connection() {
     let resumed = |e: &FetchEvent| matches!(e, FetchEvent::Started { resumed_from: 30_000, .. });
     assert!(events.iter().any(resumed), "{events:?}");
     check_whole(dir.path());
+}
+
+/// Many bytes that lead no farther than before are no reason to ask for ever.
+#[test]
+fn the_same_bytes_again_are_no_progress() {
+    let (dir, server) = (tempfile::tempdir().unwrap(), good(vec![0; 3 << 20], Manner::CutsAlways(2 << 20)));
+    let file = RemoteFile { max_bytes: 4 << 20, ..FILE };
+    let e = download(&file, &[server.url("f.bin")], dir.path(), &options(), &mut |_| {}).unwrap_err().to_string();
+    assert!(e.contains("after 2097152"), "{e}");
+    assert_eq!(server.requests().len(), 4, "one that leads farther, one in vain and two retries");
 }
 
 /// A wrong checksum, a missing file and a dead server: the next mirror is asked; with none left the error lists all.

@@ -137,6 +137,22 @@ fn broken_images() {
     assert!(e.contains("1 of 3 images are broken") && e.contains("metadata.jsonl line 2 but not there"), "{e}");
 }
 
+/// A link to an image that is gone is a broken image like any other; hidden ones are not looked at.
+#[test]
+#[cfg(unix)]
+fn links_to_nowhere() {
+    let dir = tempfile::tempdir().unwrap();
+    for i in 0..20 {
+        write(&dir.path().join(format!("{i:02}.png")), &flat([4, 4], [i; 3]));
+    }
+    for name in ["gone.png", "gone.txt", ".gone.png"] {
+        std::os::unix::fs::symlink("no-such-file", dir.path().join(name)).unwrap();
+    }
+    let f = open(dir.path(), &config()).unwrap();
+    assert_eq!((f.count(), f.report().skipped.len(), f.report().ignored), (20, 1, 1));
+    assert!(f.report().skipped[0].to_string().contains("gone.png: a link to a file that is not there"));
+}
+
 #[test]
 fn empty_and_absent() {
     let dir = tempfile::tempdir().unwrap();

@@ -2,7 +2,7 @@
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Gradients, Tensor};
-use difusi_core::{ImageSize, Inputs, Network, Noise};
+use difusi_core::{Dropout, ImageSize, Inputs, Network, Noise};
 use difusi_nn::{NnError, Unet, UnetConfig, params};
 
 use crate::support::{distance, images, times, tiny};

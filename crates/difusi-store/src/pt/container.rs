@@ -17,8 +17,10 @@ use crate::{Dtype, HostData, HostTensor};
 const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
 /// Version of the legacy container.
 const LEGACY_PROTOCOL: i64 = 1001;
-/// Longest `data.pkl` accepted, unpacked.
-const MAX_PICKLE: u64 = 1 << 30;
+/// Longest `data.pkl` accepted, unpacked. PyTorch stores it as it is; a file packed again may hold a little more than its length.
+const fn longest_pickle(file_len: u64) -> u64 {
+    file_len.saturating_mul(4).saturating_add(1 << 20)
+}
 
 /// Whether bytes begin like the legacy container, in any pickle protocol.
 pub(crate) fn looks_like_legacy(start: &[u8]) -> bool {
@@ -88,8 +90,9 @@ impl Container {
             Source::Zip(archive, prefix) => {
                 let entry = archive.by_name(&format!("{prefix}data.pkl"))?;
                 let mut pickle = Vec::new();
-                entry.take(MAX_PICKLE + 1).read_to_end(&mut pickle)?;
-                if pickle.len() as u64 > MAX_PICKLE {
+                let limit = longest_pickle(self.file_len);
+                entry.take(limit.saturating_add(1)).read_to_end(&mut pickle)?;
+                if pickle.len() as u64 > limit {
                     return Fault::bad("its `data.pkl` is too long");
                 }
                 machine.run(&mut pickle.as_slice())?

@@ -48,6 +48,9 @@ fn fortran_order() {
     let (_dir, path) = file(&bytes);
     let tensor = read_npy(&path).unwrap();
     assert_eq!(tensor, HostTensor::new([2, 3], HostData::U8(vec![0, 1, 2, 3, 4, 5])).unwrap());
+    let empty = npy("{'descr': '<f4', 'fortran_order': True, 'shape': (4294967296, 4294967296, 4294967296, 0), }", &[]);
+    let (_dir, path) = file(&empty);
+    assert_eq!(read_npy(&path).unwrap().data.len(), 0);
 }
 
 /// The header numpy itself writes.
@@ -85,6 +88,22 @@ fn malformed_arrays() {
     }
     let (_dir, path) = file(b"PK");
     assert!(read_npz(&path).is_err());
+}
+
+/// Each array is within what the file may hold, all together are not.
+#[test]
+fn packed_arrays_are_bounded_together() {
+    use std::io::Write;
+    let (_dir, path) = file(&[]);
+    let mut zip = zip::ZipWriter::new(std::fs::File::create(&path).unwrap());
+    let array = npy("{'descr': '|u1', 'fortran_order': False, 'shape': (4000000,), }", &[0; 4_000_000]);
+    let packed = zip::write::SimpleFileOptions::DEFAULT.compression_method(zip::CompressionMethod::Deflated);
+    zip.start_file("a.npy", packed).unwrap();
+    zip.write_all(&array).unwrap();
+    zip.shallow_copy_file("a.npy", "b.npy").unwrap();
+    zip.finish().unwrap();
+    let error = read_npz(&path).unwrap_err().to_string();
+    assert!(error.contains("array `b`") && error.contains("larger than the file"), "{error}");
 }
 
 #[test]

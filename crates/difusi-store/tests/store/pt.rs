@@ -168,6 +168,20 @@ fn bombs_are_refused() {
     fails(b"\x80\x04\x8c\x02os\x8c\x06system\x93.", "os.system");
 }
 
+/// A pickle that unpacks to far more than its archive.
+#[test]
+fn packed_pickles_are_bounded() {
+    use std::io::Write;
+    let (_dir, path) = file(&[]);
+    let mut zip = zip::ZipWriter::new(std::fs::File::create(&path).unwrap());
+    let packed = zip::write::SimpleFileOptions::DEFAULT.compression_method(zip::CompressionMethod::Deflated);
+    zip.start_file("archive/data.pkl", packed).unwrap();
+    zip.write_all(&[b"\x80\x02".as_slice(), &b"]".repeat(3 << 20), b"."].concat()).unwrap();
+    zip.finish().unwrap();
+    let error = pt::read(&path).unwrap_err().to_string();
+    assert!(error.contains("too long"), "{error}");
+}
+
 /// Views that leave their storage, in every way.
 #[test]
 fn tensors_stay_inside_their_storage() {
