@@ -1,7 +1,7 @@
 //! Between two pictures: mixing their noised versions (DDPM, arXiv:2006.11239, section 4.3) and turning one initial noise into
 //! another (spherical interpolation, Shoemake 1985; used by DDIM, arXiv:2010.02502, section 5.3).
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::Tensor;
 
 use crate::{ProcessError, Tables, forward::combine, forward::require_same, q_sample};
 
@@ -37,13 +37,11 @@ const STRAIGHT: f64 = 1e-4;
 /// Shapes that differ, or a device that cannot be read.
 pub fn slerp(a: Tensor<4>, b: Tensor<4>, lambda: f64) -> Result<Tensor<4>, ProcessError> {
     require_same(&a, "the second noise", &b)?;
-    let ([batch, h, w, c], device) = (a.dims(), a.device());
+    let [_, h, w, c] = a.dims();
     let (va, vb) = (a.clone().try_into_vec_as::<f32>()?, b.clone().try_into_vec_as::<f32>()?);
     let rows = va.chunks(h * w * c).zip(vb.chunks(h * w * c));
     let (from, to) = rows.map(|(a, b)| circle_factors(a, b, lambda)).unzip();
-    let mixed = combine((from, a), (to, b));
-    debug_assert_eq!(mixed.dims()[0], batch);
-    Ok(Tensor::from_data(TensorData::new(mixed.try_into_vec_as::<f32>()?, [batch, h, w, c]), &device))
+    Ok(combine((from, a), (to, b)))
 }
 
 /// Factors of both ends.

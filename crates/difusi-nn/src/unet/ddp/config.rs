@@ -77,22 +77,23 @@ pub struct UnetConfig {
     pub full_attn: Option<PerStage<bool>>,
 }
 
-mod defaults {
+/// Defaults of the peer's constructor.
+pub(super) mod defaults {
     use super::PerStage;
 
-    pub(super) fn dim_mults() -> Vec<usize> {
+    pub(in super::super) fn dim_mults() -> Vec<usize> {
         vec![1, 2, 4, 8]
     }
 
-    pub(super) fn channels() -> usize {
+    pub(in super::super) fn channels() -> usize {
         3
     }
 
-    pub(super) fn attn_dim_head() -> PerStage<usize> {
+    pub(in super::super) fn attn_dim_head() -> PerStage<usize> {
         PerStage::All(32)
     }
 
-    pub(super) fn attn_heads() -> PerStage<usize> {
+    pub(in super::super) fn attn_heads() -> PerStage<usize> {
         PerStage::All(4)
     }
 }

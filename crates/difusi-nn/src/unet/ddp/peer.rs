@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::config::defaults;
 use super::{PerStage, UnetConfig};
 use crate::layers::TimeFrequencies;
 
@@ -18,10 +19,10 @@ pub struct UnetArgs {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub out_dim: Option<usize>,
     /// One multiple of `dim` per stage.
-    #[serde(default = "dim_mults")]
+    #[serde(default = "defaults::dim_mults")]
     pub dim_mults: Vec<usize>,
     /// Channels of the image.
-    #[serde(default = "channels")]
+    #[serde(default = "defaults::channels")]
     pub channels: usize,
     /// Whether the network also receives its previous estimate of x_0.
     #[serde(default)]
@@ -45,10 +46,10 @@ pub struct UnetArgs {
     #[serde(default)]
     pub dropout: f64,
     /// Width of an attention head.
-    #[serde(default = "attn_dim_head")]
+    #[serde(default = "defaults::attn_dim_head")]
     pub attn_dim_head: PerStage<usize>,
     /// Attention heads.
-    #[serde(default = "attn_heads")]
+    #[serde(default = "defaults::attn_heads")]
     pub attn_heads: PerStage<usize>,
     /// Which stages have softmax attention.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -58,28 +59,12 @@ pub struct UnetArgs {
     pub flash_attn: bool,
 }
 
-fn dim_mults() -> Vec<usize> {
-    vec![1, 2, 4, 8]
-}
-
-fn channels() -> usize {
-    3
-}
-
 fn learned_sinusoidal_dim() -> usize {
     16
 }
 
 fn sinusoidal_pos_emb_theta() -> f64 {
     10_000.0
-}
-
-fn attn_dim_head() -> PerStage<usize> {
-    PerStage::All(32)
-}
-
-fn attn_heads() -> PerStage<usize> {
-    PerStage::All(4)
 }
 
 impl From<UnetArgs> for UnetConfig {
