@@ -122,6 +122,12 @@ pub enum DataError {
         /// One line per attempt: address and reason.
         attempts: Vec<String>,
     },
+    /// Another process fetches into the same folder.
+    #[error("another process is fetching into {}; wait for it, or name another folder with --out", path.display())]
+    Busy {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A name that is no known data set.
     #[error("`{name}` is no known data set; expected mnist, fashion-mnist or cifar10")]
     UnknownSet {

@@ -10,6 +10,7 @@ mod tar;
 #[cfg(test)]
 pub(crate) use http::download;
 
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -102,7 +103,8 @@ pub(crate) type Events<'a> = &'a mut dyn FnMut(FetchEvent);
 /// and right are not fetched again; `.part` files of an interrupted fetch are continued.
 ///
 /// # Errors
-/// [`DataError::Download`] lists every attempt with its reason; [`DataError::Io`] names the file that cannot be written.
+/// [`DataError::Download`] lists every attempt with its reason; [`DataError::Io`] names the file that cannot be written;
+/// [`DataError::Busy`] where another process fetches into `dest`.
 pub fn fetch(
     set: NamedSet,
     dest: &Path,
@@ -110,6 +112,7 @@ pub fn fetch(
     progress: &mut dyn FnMut(FetchEvent),
 ) -> Result<Fetched, DataError> {
     std::fs::create_dir_all(dest).map_err(DataError::io("create", dest))?;
+    let _lock = alone(dest)?;
     let mut received = 0;
     for file in set.files() {
         if set == NamedSet::Cifar10 && tar::is_unpacked(dest) {
@@ -125,6 +128,16 @@ pub fn fetch(
         }
     }
     Ok(Fetched { folder: dest.to_path_buf(), received })
+}
+
+/// A lock on the folder until it is dropped: two fetches would write the same `.part`. Where folders cannot be opened or locked
+/// (Windows, some network drives) there is none.
+fn alone(dest: &Path) -> Result<Option<File>, DataError> {
+    let Ok(folder) = File::open(dest) else { return Ok(None) };
+    match folder.try_lock() {
+        Err(TryLockError::WouldBlock) => Err(DataError::Busy { path: dest.to_path_buf() }),
+        _ => Ok(Some(folder)),
+    }
 }
 
 /// Addresses of a file in the order they are tried.

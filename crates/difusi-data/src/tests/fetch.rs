@@ -266,6 +266,21 @@ fn mnist_from_a_mirror() {
     }
 }
 
+/// Two fetches into one folder would tear the same file: the second is refused, the first goes on.
+#[test]
+#[cfg(unix)]
+fn one_fetch_at_a_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let other = std::fs::File::open(dir.path()).unwrap();
+    other.lock().unwrap();
+    let mirror = Some("http://127.0.0.1:1".to_owned());
+    let again =
+        || fetch(NamedSet::Mnist, dir.path(), &FetchOptions { mirror: mirror.clone(), ..options() }, &mut |_| {});
+    assert!(matches!(again().unwrap_err(), DataError::Busy { .. }));
+    drop(other);
+    assert!(matches!(again().unwrap_err(), DataError::Download { .. }));
+}
+
 /// The environment's proxy is used: this test runs itself again with `HTTP_PROXY` set.
 #[test]
 fn through_a_proxy() {
