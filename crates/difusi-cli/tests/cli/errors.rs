@@ -1,6 +1,6 @@
 //! Wrong usage: exit code 2, and a message that names what was typed and what is accepted.
 
-use crate::harness::Place;
+use crate::harness::{Place, train_args};
 
 #[test]
 fn unknown_presets_list_the_known_ones() {
@@ -19,7 +19,7 @@ fn all_mistakes_at_once() {
         assert!(said.contains(part), "{part}: {said}");
     }
     let said = place.fails(2, &["train", "digits", "--set", "model.dim=0", "--set", "train.steps=0"]);
-    assert!(said.contains("`dim` is 0") && said.contains("`train.steps` is 0"), "{said}");
+    assert!(said.contains("`model.dim` is 0") && said.contains("`train.steps` is 0"), "{said}");
     assert!(!place.path("runs").exists());
 }
 
@@ -67,5 +67,51 @@ fn sampling_values_are_checked() {
         let said = String::from_utf8(out.stderr).unwrap();
         assert!(!out.status.success() && said.contains(part), "{args:?}: {said}");
         assert!(!place.path("x.png").exists());
+    }
+}
+
+/// A reader that goes away (`| head`) is no failure, and never a panic; training outlives its terminal.
+#[test]
+#[cfg(unix)]
+fn closed_pipes_are_no_panic() {
+    let place = Place::new();
+    let end = |args: &[&str], stdout: bool| {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = place.command(args);
+        if stdout {
+            command.stdout(writer)
+        } else {
+            command.stderr(writer)
+        };
+        let out = command.output().unwrap();
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert!(out.status.success() && !said.contains("panicked"), "{args:?}: {} {said}", out.status);
+    };
+    let args = train_args("r", 2, &[]);
+    end(&args.iter().map(String::as_str).collect::<Vec<_>>(), false);
+    assert!(place.path("r/samples.png").exists());
+    end(&["inspect", "r", "--tensors"], true);
+    end(&["train", "digits", "--dry-run"], true);
+    end(&["data", "info", "digits"], true);
+}
+
+/// What was typed wrong ends with 2, before anything is written.
+#[test]
+fn wrong_usage_is_told_from_failure() {
+    let place = Place::new();
+    place.train("r", 2, &[]);
+    for (args, part) in [
+        (&["sample", "r", "--size", "7", "8"][..], "--size` is 7x8"),
+        (&["sample", "r", "--weights", "best"], "ema:RATE"),
+        (&["sample", "r", "--interpolate", "a.png", "b.png", "--at", "5000"], "0 to 999"),
+        (&["predict", "r", "--input", "i.safetensors", "-o", "o.npy"], ".safetensors"),
+        (&["schedule", "-o", "x.pdf"], ".svg"),
+        (&["noise", "x.png", "--size", "0", "0"], "--size is 0 0"),
+        (&["data", "preview", "digits", "--size", "0", "5"], "[0, 5]"),
+        (&["train", "digits", "--data", "x"], "--data"),
+    ] {
+        let said = place.fails(2, args);
+        assert!(said.contains(part), "{args:?}: {said}");
     }
 }

@@ -20,7 +20,8 @@ impl ConfigError {
         let near = known.iter().filter(|k| strsim::jaro_winkler(k, field) > 0.8);
         let near = near.max_by(|a, b| strsim::jaro_winkler(a, field).total_cmp(&strsim::jaro_winkler(b, field)));
         let hint = near.map(|k| format!(" (did you mean `{k}`?)")).unwrap_or_default();
-        Self { message: format!("`{key}` is not a known key{hint}; accepted here: {}", known.join(", ")) }
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        Self { message: format!("`{key}` is not a known key{hint}; accepted here: {known}") }
     }
 
     /// `key` has to be given.

@@ -18,6 +18,9 @@ pub use error::{ConfigError, ConfigErrors};
 /// The sections of a config, in the order they are written.
 const SECTIONS: [&str; 5] = ["data", "model", "diffusion", "train", "sample"];
 
+/// The largest T.
+const MOST_TIMESTEPS: usize = 1_000_000;
+
 /// One experiment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunConfig {
@@ -66,26 +69,29 @@ impl RunConfig {
         for key in table.keys().filter(|k| !SECTIONS.contains(&k.as_str())) {
             errors.push(ConfigError::unknown(key, key, &known));
         }
+        table.retain(|key, _| SECTIONS.contains(&key));
         let data_kind = take_kind(&mut table, "data", &DATA_KINDS, &mut errors);
         let model_kind = take_kind(&mut table, "model", &MODEL_KINDS, &mut errors);
-        if !errors.is_empty() {
-            return Err(ConfigErrors(errors));
-        }
         let data = data_section(&table, &data_kind, &mut errors);
-        if let Some(data) = &data {
-            let model = table.get_mut("model").and_then(Value::as_table_mut);
-            let channels = i64::try_from(data.channels()).unwrap_or(i64::MAX);
-            model.map(|m| m.entry("channels").or_insert(Value::Integer(channels)));
-        }
+        // Where [data] is wrong, its channels are unknown; that is no second mistake.
+        let channels = data.as_ref().map_or(1, |d| i64::try_from(d.channels()).unwrap_or(i64::MAX));
+        let model = table.get_mut("model").and_then(Value::as_table_mut);
+        model.map(|m| m.entry("channels").or_insert(Value::Integer(channels)));
         let model = model_section(&table, &model_kind, &mut errors);
         let diffusion = strict::section(&table, "diffusion", &mut errors);
         let train = strict::section(&table, "train", &mut errors);
         let sample = strict::section(&table, "sample", &mut errors);
+        let parts = Parts {
+            data: data.as_ref(),
+            model: model.as_ref(),
+            diffusion: diffusion.as_ref(),
+            train: train.as_ref(),
+            sample: sample.as_ref(),
+        };
+        errors.extend(parts.check());
         match (data, model, diffusion, train, sample) {
-            (Some(data), Some(model), Some(diffusion), Some(train), Some(sample)) => {
-                let config = Self { data, model, diffusion, train, sample };
-                config.check()?;
-                Ok(config)
+            (Some(data), Some(model), Some(diffusion), Some(train), Some(sample)) if errors.is_empty() => {
+                Ok(Self { data, model, diffusion, train, sample })
             }
             _ => Err(ConfigErrors(errors)),
         }
@@ -96,16 +102,9 @@ impl RunConfig {
     /// # Errors
     /// All of them.
     pub fn check(&self) -> Result<(), ConfigErrors> {
-        let ModelConfig::Unet(unet) = &self.model;
-        let mut errors: Vec<ConfigError> = self.data.check().iter().map(ConfigError::message).collect();
-        errors.extend(unet.check().iter().map(|e| ConfigError::message(format!("model: {e}"))));
-        errors.extend(self.diffusion.check().iter().map(ConfigError::message));
-        errors.extend(self.train.check().iter().map(ConfigError::message));
-        errors.extend(self.sample.check(self.diffusion.timesteps).iter().map(ConfigError::message));
-        if unet.channels != self.data.channels() {
-            let accepted = format!("{}, the channels of the data (or no such key)", self.data.channels());
-            errors.push(ConfigError::value("model.channels", unet.channels, accepted));
-        }
+        let Self { data, model, diffusion, train, sample } = self;
+        let (data, model, diffusion) = (Some(data), Some(model), Some(diffusion));
+        let errors = Parts { data, model, diffusion, train: Some(train), sample: Some(sample) }.check();
         if errors.is_empty() { Ok(()) } else { Err(ConfigErrors(errors)) }
     }
 
@@ -116,6 +115,47 @@ impl RunConfig {
     pub fn to_toml(&self) -> Result<String, ConfigErrors> {
         toml::to_string(self)
             .map_err(|e| ConfigError::message(format!("the config cannot be written as TOML: {e}")).into())
+    }
+}
+
+/// The sections that could be read.
+struct Parts<'a> {
+    data: Option<&'a DataConfig>,
+    model: Option<&'a ModelConfig>,
+    diffusion: Option<&'a DiffusionConfig>,
+    train: Option<&'a TrainConfig>,
+    sample: Option<&'a SampleConfig>,
+}
+
+impl Parts<'_> {
+    /// Values out of range, and pairs that do not go together, among what is there.
+    fn check(&self) -> Vec<ConfigError> {
+        let mut errors: Vec<ConfigError> = Vec::new();
+        if let Some(data) = self.data {
+            errors.extend(data.check().iter().map(ConfigError::message));
+        }
+        if let Some(ModelConfig::Unet(unet)) = self.model {
+            let named = |e: difusi_nn::ConfigIssue| ConfigError::value(format!("model.{}", e.key), e.value, e.accepted);
+            errors.extend(unet.check().into_iter().map(named));
+        }
+        if let Some(diffusion) = self.diffusion {
+            errors.extend(diffusion.check().iter().map(ConfigError::message));
+        }
+        if let Some(train) = self.train {
+            errors.extend(train.check().iter().map(ConfigError::message));
+        }
+        if let Some(sample) = self.sample {
+            // Where T is not known, only its limit is.
+            let timesteps = self.diffusion.map_or(MOST_TIMESTEPS, |d| d.timesteps);
+            errors.extend(sample.check(timesteps).iter().map(ConfigError::message));
+        }
+        if let (Some(data), Some(model)) = (self.data, self.model)
+            && data.channels() != model.channels()
+        {
+            let accepted = format!("{}, the channels of the data (or no such key)", data.channels());
+            errors.push(ConfigError::value("model.channels", model.channels(), accepted));
+        }
+        errors
     }
 }
 

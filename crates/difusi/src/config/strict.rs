@@ -24,9 +24,15 @@ pub(super) fn section<T: DeserializeOwned>(table: &Table, section: &str, errors:
             Err(e) => {
                 let path: Vec<String> = e.path().iter().filter_map(segment).collect();
                 let (path, error) = explain(&value, section, path, &e.inner().to_string());
-                // A key that was taken out above is missing now; that was said already.
+                // A key that was taken out above is missing now; that was said already. Its table goes too, so that the
+                // keys after it are looked at.
                 if removed.contains(&path) {
-                    return None;
+                    let table = path[..path.len() - 1].to_vec();
+                    if table.is_empty() || !remove(&mut value, &table) {
+                        return None;
+                    }
+                    removed.push(table);
+                    continue;
                 }
                 errors.push(error);
                 if !remove(&mut value, &path) {
@@ -79,6 +85,9 @@ fn words(accepted: &str) -> String {
         "i64" | "i32" => "a whole number".into(),
         "f64" | "f32" => "a number".into(),
         "a string" | "string" => "a string".into(),
+        "a sequence" => "a list".into(),
+        other if other.starts_with("struct ") || other == "a map" => "a table".into(),
+        other if other.starts_with("an array of length ") => other.replacen("an array of length ", "a list of ", 1),
         other => other.to_owned(),
     }
 }

@@ -46,14 +46,20 @@ fn all_mistakes_are_reported_at_once() {
         "model.dim=-3",
         "diffusion.schedule={kind=\"cosine\", t=1}",
         "bogus.x=1",
+        "train.optimizer={kind=\"sgd\"}",
+        "train.steps=-5",
+        "data.size=[8]",
+        "sample.count=0",
     ];
-    let found = errors(digits(), &sets[..4]);
-    for key in ["train.stepz", "train.batch_size", "model.dim", "diffusion.schedule.t"] {
+    let found = errors(digits(), &sets);
+    let keys = ["train.stepz", "train.batch_size", "model.dim", "diffusion.schedule.t", "bogus"];
+    let more = ["train.optimizer.kind", "train.steps", "data.size", "sample.count"];
+    for key in keys.iter().chain(&more) {
         assert!(found.iter().any(|e| e.contains(&format!("`{key}`"))), "{key} in {found:#?}");
     }
-    assert_eq!(found.len(), 4, "{found:#?}");
+    assert_eq!(found.len(), sets.len(), "{found:#?}");
     assert!(found.iter().any(|e| e.contains("did you mean `steps`")), "{found:#?}");
-    let section = errors(digits(), &sets[4..]);
+    let section = errors(digits(), &sets[4..5]);
     assert!(section[0].contains("`bogus` is not a known key") && section[0].contains("diffusion"), "{section:?}");
 }
 
@@ -89,6 +95,9 @@ fn channels_follow_the_data() {
     assert!(errors(digits(), &["model.channels=3"])[0].contains("model.channels"));
     assert!(errors("[data]\nkind = \"digits\"", &[])[0].contains("model.kind"));
     assert!(errors(digits(), &["data.kind=photos"])[0].contains("digits, idx, cifar10, folder"));
+    // A wrong [data] is one mistake, not also one of the channels it would have had.
+    let found = errors(presets::get("folder").unwrap(), &["data.kind=photos", "train=3"]);
+    assert!(found.len() == 2 && found[1].contains("`train` is 3; expected a table"), "{found:?}");
     assert!(errors("nonsense = ", &[])[0].contains("not valid TOML"));
 }
 
