@@ -59,7 +59,7 @@ pub enum StoreError {
     #[error("{} already holds a run; use --resume to continue it or --overwrite to start again", .0.display())]
     RunExists(PathBuf),
     /// A folder that is not a run would have to be emptied or read.
-    #[error("{} is not a run folder ({problem}); its files are left alone, choose another folder", path.display())]
+    #[error("{} is not a run folder: {problem}", path.display())]
     NotARun {
         /// The folder.
         path: PathBuf,

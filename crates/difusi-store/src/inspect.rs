@@ -25,6 +25,12 @@ pub enum Container {
     Npz,
     /// A picture.
     Png,
+    /// A picture whose insides are not listed.
+    Jpeg,
+    /// As [`Container::Jpeg`].
+    Gif,
+    /// As [`Container::Jpeg`].
+    Webp,
     /// The format of MNIST's files.
     Idx,
     /// The same, compressed with gzip.
@@ -42,6 +48,9 @@ impl std::fmt::Display for Container {
             Self::Npy => "NumPy array",
             Self::Npz => "NumPy archive",
             Self::Png => "PNG picture",
+            Self::Jpeg => "JPEG picture",
+            Self::Gif => "GIF picture",
+            Self::Webp => "WebP picture",
             Self::Idx => "idx",
             Self::IdxGz => "idx, gzip",
             Self::Unknown => "unknown",
@@ -72,6 +81,12 @@ fn sniff(path: &Path) -> Result<Container, Fault> {
         zip_kind(path)
     } else if start.starts_with(b"\x89PNG\r\n\x1a\n") {
         Container::Png
+    } else if start.starts_with(b"\xff\xd8\xff") {
+        Container::Jpeg
+    } else if start.starts_with(b"GIF87a") || start.starts_with(b"GIF89a") {
+        Container::Gif
+    } else if start.starts_with(b"RIFF") && start.get(8..12) == Some(b"WEBP") {
+        Container::Webp
     } else if npy::looks_like(&start) {
         Container::Npy
     } else if pt::looks_like_legacy(&start) {
@@ -118,7 +133,7 @@ pub fn inspect(path: &Path) -> Result<Listing, StoreError> {
             (vec![TensorInfo { name: "picture".into(), shape: shape.to_vec(), dtype: Dtype::U8 }], text)
         }
         Container::Idx | Container::IdxGz => (vec![idx_info(path, container)?], Vec::new()),
-        Container::Unknown => (Vec::new(), Vec::new()),
+        Container::Jpeg | Container::Gif | Container::Webp | Container::Unknown => (Vec::new(), Vec::new()),
     };
     Ok(Listing { container, tensors, metadata })
 }

@@ -4,7 +4,7 @@
 //! arrays (they are pickles) and structured types.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufReader, Read, Seek, Write};
 use std::path::Path;
 
 use zip::write::SimpleFileOptions;
@@ -31,8 +31,18 @@ pub fn read_npy(path: &Path) -> Result<HostTensor, StoreError> {
 
 /// Shape and element type of an array; the name is the file's stem.
 pub(crate) fn npy_info(path: &Path) -> Result<TensorInfo, StoreError> {
-    let open = || parse_header(&mut BufReader::new(File::open(path)?));
-    let Header { dtype, shape, .. } = open().map_err(Fault::at(path, "npy"))?;
+    let open = || {
+        let file = File::open(path)?;
+        let size = file.metadata()?.len();
+        let mut input = BufReader::new(file);
+        let Header { dtype, shape, .. } = parse_header(&mut input)?;
+        let left = size.saturating_sub(input.stream_position()?);
+        match element_count(&shape).and_then(|n| n.checked_mul(dtype.size())).filter(|n| *n as u64 == left) {
+            Some(_) => Ok((dtype, shape)),
+            None => Fault::bad(format!("shape {shape:?} of {dtype} does not fit the {left} bytes after its header")),
+        }
+    };
+    let (dtype, shape) = open().map_err(Fault::at(path, "npy"))?;
     let name = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
     Ok(TensorInfo { name, shape, dtype })
 }

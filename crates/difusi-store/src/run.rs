@@ -28,6 +28,9 @@ const OWNED: [&str; 9] = [
     "state",
 ];
 
+/// Why a folder with other files is not taken for a run.
+const IN_THE_WAY: &str = "it is not empty and has no run in it; its files are left alone, choose another folder";
+
 /// What to do where the folder already holds a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExistingRun {
@@ -58,7 +61,10 @@ impl RunPaths {
         let paths = Self { root: root.into() };
         fs::read_dir(&paths.root).map_err(StoreError::io("open", &paths.root))?;
         if !paths.holds_run()? {
-            return Err(StoreError::NotARun { path: paths.root, problem: "it has no config.toml of a run" });
+            return Err(StoreError::NotARun {
+                path: paths.root,
+                problem: "it has no config.toml of a run; expected a folder that `difusi train` wrote",
+            });
         }
         Ok(paths)
     }
@@ -179,7 +185,7 @@ impl RunDir {
         fs::create_dir_all(&paths.root).map_err(StoreError::io("create", &paths.root))?;
         let occupied = paths.names()?.iter().any(|n| n != MARKER);
         if occupied && !paths.holds_run()? {
-            return Err(StoreError::NotARun { path: paths.root, problem: "it is not empty and has no run in it" });
+            return Err(StoreError::NotARun { path: paths.root, problem: IN_THE_WAY });
         }
         if occupied && existing == ExistingRun::Refuse {
             return Err(StoreError::RunExists(paths.root));

@@ -85,6 +85,10 @@ fn peer(out: &mut Described) {
 }
 
 fn run(path: &Path) -> Result<Described, Error> {
+    if !RunPaths::is_run(path) {
+        let problem = "a folder without a run; expected a run folder or a file (for pictures: `difusi data info`)";
+        return Err(Error::model(path, problem));
+    }
     let run = RunPaths::open(path)?;
     let states = run.states()?;
     let mut out = if run.model().exists() { describe(&run.model())? } else { Described::default() };

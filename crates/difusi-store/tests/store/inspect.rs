@@ -39,6 +39,19 @@ fn every_kind_is_told_apart() {
     gz.write_all(&idx).unwrap();
     std::fs::write(&path, gz.finish().unwrap()).unwrap();
     assert_eq!(check(Container::IdxGz, &["idx"], &[]).tensors[0].shape, [2, 3, 4]);
+    for (kind, bytes) in [
+        (Container::Jpeg, &b"\xff\xd8\xff\xe0"[..]),
+        (Container::Gif, b"GIF89a"),
+        (Container::Webp, b"RIFF\0\0\0\0WEBPVP8 "),
+    ] {
+        std::fs::write(&path, bytes).unwrap();
+        check(kind, &[], &[]);
+    }
+    write_npy(&path, &tensor).unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+    let e = inspect(&path).unwrap_err().to_string();
+    assert!(e.contains("file.bin") && e.contains("[2, 3]") && e.contains("23 bytes"), "{e}");
     for bytes in [&b""[..], b"hello", b"PK\x03\x04", b"\x1f\x8b\x08", &[0; 600]] {
         std::fs::write(&path, bytes).unwrap();
         check(Container::Unknown, &[], &[]);
