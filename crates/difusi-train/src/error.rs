@@ -70,7 +70,8 @@ pub enum TrainError {
     },
     /// Too many steps in a row had a loss or gradient that is not finite.
     #[error(
-        "training diverged: {in_a_row} steps in a row up to step {step} had values that are not finite, `{tensor}` first; {}",
+        "training diverged: {in_a_row} steps in a row up to step {step} had values that are not finite, `{tensor}` first; {}; a lower \
+         train.learning_rate or a train.clip may help",
         match .checkpoint { Some(p) => format!("the last good checkpoint is {}", p.display()), None => "no checkpoint was saved".to_owned() }
     )]
     Diverged {

@@ -24,6 +24,9 @@ use crate::{MicroBatch, Objective, TrainError, Trainer};
 /// Version of this layout.
 const FORMAT: u32 = 1;
 
+/// Tensors that an error names before it counts the rest.
+const NAMED: usize = 6;
+
 /// `state.json`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -243,7 +246,7 @@ fn read_record(dir: &Path) -> Result<Record, TrainError> {
     serde_json::from_value(value).map_err(|e| bad(e.to_string()).into())
 }
 
-/// Reads a file that must hold exactly the tensors `wanted`, by name and shape; the error lists every one that is not so.
+/// Reads a file that must hold exactly the tensors `wanted`, by name and shape; the error lists those that are not so.
 fn read_exactly(file: &Path, wanted: Vec<(String, &Entry)>) -> Result<Values, TrainError> {
     let tensors = read_safetensors(file)?.tensors;
     let mut problems = Vec::new();
@@ -261,5 +264,8 @@ fn read_exactly(file: &Path, wanted: Vec<(String, &Entry)>) -> Result<Values, Tr
     if problems.is_empty() {
         return Ok(tensors.into_iter().map(|(n, t)| (n, t.into_f32())).collect());
     }
-    Err(TrainError::Tensors { file: file.to_path_buf(), problem: problems.join("; ") })
+    let more = problems.len().saturating_sub(NAMED);
+    problems.truncate(NAMED);
+    let rest = if more > 0 { format!("; and {more} more (is [model] that of the run?)") } else { String::new() };
+    Err(TrainError::Tensors { file: file.to_path_buf(), problem: problems.join("; ") + &rest })
 }

@@ -133,7 +133,8 @@ impl Run {
         if due(train.sample_every) && !last {
             on_event(RunEvent::Sampled(self.draw_progress(step)?));
         }
-        if due(train.save_every) && !last {
+        // A state amid skipped steps is no good one to go back to.
+        if due(train.save_every) && !last && report.skipped.is_none() {
             on_event(RunEvent::Saved(self.save()?));
         }
         Ok(Some(report))

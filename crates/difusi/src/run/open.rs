@@ -102,6 +102,9 @@ impl Run {
 
 /// The newest state of the run in `out`.
 fn newest_state(out: &Path) -> Result<PathBuf, Error> {
+    if !out.exists() {
+        return Err(Error::model(out, "there is no run to resume; leave --resume away to start one"));
+    }
     let run = RunPaths::open(out)?;
     match run.states()?.into_iter().next() {
         Some(state) => Ok(state.path),
