@@ -98,9 +98,12 @@ impl<'a> Sampler<'a> {
                 let wanted = format!("[{} or more, {}, {}, {}]", options.count, unet.channels, size.height, size.width);
                 return Err(Error::value("the initial noise", format!("of shape {:?}", noise.shape), wanted));
             }
+            if let Some(bad) = noise.to_f32().iter().find(|v| !v.is_finite()) {
+                return Err(Error::value("a number of the initial noise", bad, "finite numbers"));
+            }
         }
         if let Some(issue) = unet.check_size("the picture size", size) {
-            return Err(Error::Network(difusi_nn::NnError::Config(vec![issue])));
+            return Err(Error::value(issue.key, issue.value, issue.accepted));
         }
         if unet.output_channels() != unet.channels && unet.output_channels() != 2 * unet.channels {
             let accepted = format!("{} (or twice that), to be sampled from", unet.channels);

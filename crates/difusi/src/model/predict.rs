@@ -78,7 +78,7 @@ pub fn predict(model: &Model, io: &PredictIo, device: &Device) -> Result<HostTen
         return Err(Error::value("channels of `x`", channels, unet.channels.to_string()));
     }
     if let Some(issue) = unet.check_size("height and width of `x`", ImageSize { height, width }) {
-        return Err(Error::Network(difusi_nn::NnError::Config(vec![issue])));
+        return Err(Error::value(issue.key, issue.value, issue.accepted));
     }
     if io.x_self_cond.is_some() && !unet.self_condition {
         return Err(Error::value("x_self_cond", "given", "no such tensor: this network does not self-condition"));
