@@ -21,7 +21,7 @@ pub(crate) fn data(command: &DataCommand, json: bool) -> anyhow::Result<()> {
         DataCommand::Info { path } => {
             let found = info(path, &OpenOptions::default())?;
             if json {
-                println!("{}", serde_json::to_string(&found)?);
+                outln!("{}", serde_json::to_string(&found)?);
             } else {
                 describe(&found);
             }
@@ -38,34 +38,34 @@ pub(crate) fn data(command: &DataCommand, json: bool) -> anyhow::Result<()> {
 fn describe(found: &DataInfo) {
     let range = |[a, b]: [u64; 2]| if a == b { a.to_string() } else { format!("{a}..{b}") };
     let place = found.path.as_ref().map_or_else(|| "built in".to_owned(), |p| p.display().to_string());
-    println!("kind      {} ({place})", found.kind);
-    println!("images    {}", found.count.map_or_else(|| "unlimited".to_owned(), |n| n.to_string()));
+    outln!("kind      {} ({place})", found.kind);
+    outln!("images    {}", found.count.map_or_else(|| "unlimited".to_owned(), |n| n.to_string()));
     for (split, n) in &found.splits {
-        println!("          {split} {n}");
+        outln!("          {split} {n}");
     }
-    println!("height    {}\nwidth     {}", range(found.height), range(found.width));
+    outln!("height    {}\nwidth     {}", range(found.height), range(found.width));
     let modes: Vec<String> = found.modes.iter().map(|(mode, n)| format!("{mode} {n}")).collect();
-    println!("pixels    {}", modes.join(", "));
+    outln!("pixels    {}", modes.join(", "));
     let numbers = |v: &[f64]| v.iter().map(|x| format!("{x:.4}")).collect::<Vec<_>>().join(" ");
-    println!("mean      {}\nstd       {}", numbers(&found.mean), numbers(&found.std));
-    println!("captions  {}", found.captions);
-    println!("classes   {}", found.classes.len());
+    outln!("mean      {}\nstd       {}", numbers(&found.mean), numbers(&found.std));
+    outln!("captions  {}", found.captions);
+    outln!("classes   {}", found.classes.len());
     for class in found.classes.iter().take(NAMED) {
-        println!("          {:3} {:20} {}", class.label, class.name.as_deref().unwrap_or(""), class.count);
+        outln!("          {:3} {:20} {}", class.label, class.name.as_deref().unwrap_or(""), class.count);
     }
     if found.classes.len() > NAMED {
-        println!("          and {} more", found.classes.len() - NAMED);
+        outln!("          and {} more", found.classes.len() - NAMED);
     }
-    println!("broken    {}", found.skipped.len());
+    outln!("broken    {}", found.skipped.len());
     for skipped in found.skipped.iter().take(NAMED) {
-        println!("          {skipped}");
+        outln!("          {skipped}");
     }
-    println!("ignored   {} files that are no images", found.ignored);
+    outln!("ignored   {} files that are no images", found.ignored);
     for e in &found.examples {
         let [h, w] = e.size;
         let label = e.label.map(|l| format!(" label {l}")).unwrap_or_default();
         let caption = e.caption.as_ref().map(|c| format!(" \"{c}\"")).unwrap_or_default();
-        println!(
+        outln!(
             "example   {}{} {h}x{w}{label}{caption}",
             e.index,
             e.file.as_ref().map(|f| format!(" {f}")).unwrap_or_default()
@@ -97,7 +97,7 @@ fn preview(wanted: &Preview<'_>, json: bool) -> anyhow::Result<()> {
     }
     let opened = config.open_with_report(&OpenOptions::default())?;
     for skipped in opened.report.skipped.iter().take(NAMED) {
-        eprintln!("skipped {skipped}");
+        errln!("skipped {skipped}");
     }
     let (set, noise) = (opened.dataset, Noise::new(wanted.seed));
     let [h, w, c] = set.shape();
@@ -117,9 +117,9 @@ fn preview(wanted: &Preview<'_>, json: bool) -> anyhow::Result<()> {
         &[("difusi", "data preview"), ("data", &source), ("seed", &wanted.seed.to_string())],
     )?;
     if json {
-        println!("{}", serde_json::json!({ "written": wanted.output, "count": count }));
+        outln!("{}", serde_json::json!({ "written": wanted.output, "count": count }));
     } else {
-        println!("{}", wanted.output.display());
+        outln!("{}", wanted.output.display());
     }
     Ok(())
 }
@@ -132,28 +132,28 @@ fn bring(name: &str, out: Option<PathBuf>, mirror: Option<String>, json: bool) -
     let options = FetchOptions { mirror: mirror.or(defaults.mirror.clone()), ..defaults };
     let mut progress: Option<Progress> = None;
     let fetched = fetch(set, &dest, &options, &mut |event| match event {
-        FetchEvent::Present { file } => eprintln!("{file}: already there"),
-        FetchEvent::Started { url, resumed_from: 0, .. } => eprintln!("{url}"),
-        FetchEvent::Started { url, resumed_from, .. } => eprintln!("{url} from {}", bytes(resumed_from)),
+        FetchEvent::Present { file } => errln!("{file}: already there"),
+        FetchEvent::Started { url, resumed_from: 0, .. } => errln!("{url}"),
+        FetchEvent::Started { url, resumed_from, .. } => errln!("{url} from {}", bytes(resumed_from)),
         FetchEvent::Progress { done, total: Some(total), .. } => {
             progress.get_or_insert_with(|| Progress::new("bytes", total, done)).set(done, "");
         }
         FetchEvent::Progress { .. } => {}
         FetchEvent::Failed { reason, .. } => {
             progress = None;
-            eprintln!("failed: {reason}");
+            errln!("failed: {reason}");
         }
         FetchEvent::Finished { .. } => {
             if let Some(bar) = progress.take() {
                 bar.finish();
             }
         }
-        FetchEvent::Unpacked { files } => eprintln!("unpacked {files} files"),
+        FetchEvent::Unpacked { files } => errln!("unpacked {files} files"),
     })?;
     if json {
-        println!("{}", serde_json::json!({ "folder": fetched.folder, "received_bytes": fetched.received }));
+        outln!("{}", serde_json::json!({ "folder": fetched.folder, "received_bytes": fetched.received }));
     } else {
-        println!("{} ({} received)", fetched.folder.display(), bytes(fetched.received));
+        outln!("{} ({} received)", fetched.folder.display(), bytes(fetched.received));
     }
     Ok(())
 }

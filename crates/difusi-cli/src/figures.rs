@@ -8,20 +8,34 @@ use difusi::store::{self, Panel, PanelRow};
 
 use crate::args::{NoiseArgs, ScheduleArgs};
 use crate::sample::image_size;
+use crate::usage::usage;
+
+/// Longest side of a picture in a strip.
+const MOST: usize = 4096;
 
 pub(crate) fn schedule(args: &ScheduleArgs, json: bool) -> anyhow::Result<()> {
+    if !["png", "svg"].iter().any(|ending| args.output.extension().is_some_and(|e| e == *ending)) {
+        return Err(usage(format!("-o is {}; expected a name that ends in .png or .svg", args.output.display())));
+    }
     schedule_figure(args.timesteps as usize)?.write(&args.output)?;
     said(&args.output, json);
     Ok(())
 }
 
 pub(crate) fn noise(args: &NoiseArgs, json: bool) -> anyhow::Result<()> {
+    if args.output.extension().is_none_or(|e| e != "png") {
+        return Err(usage(format!("-o is {}; expected a name that ends in .png", args.output.display())));
+    }
+    let size = image_size(args.size.as_deref()).unwrap_or(ImageSize::square(128));
+    if ![size.height, size.width].iter().all(|side| (1..=MOST).contains(side)) {
+        return Err(usage(format!("--size is {} {}; expected 1 to {MOST} each", size.height, size.width)));
+    }
     let schedule = difusi::parse_schedule(&args.schedule, args.timesteps as usize)?;
     let options = NoiseOptions {
         schedule,
         timesteps: args.timesteps as usize,
         count: args.count as usize,
-        size: image_size(args.size.as_deref()).unwrap_or(ImageSize::square(128)),
+        size,
         seed: args.seed,
     };
     let strip = noise_strip(&args.image, &options, &Device::flex())?;
@@ -38,8 +52,8 @@ pub(crate) fn noise(args: &NoiseArgs, json: bool) -> anyhow::Result<()> {
 
 fn said(path: &std::path::Path, json: bool) {
     if json {
-        println!("{}", serde_json::json!({ "written": path }));
+        outln!("{}", serde_json::json!({ "written": path }));
     } else {
-        println!("{}", path.display());
+        outln!("{}", path.display());
     }
 }

@@ -11,29 +11,29 @@ const SHOWN: usize = 12;
 pub(crate) fn inspect(args: &InspectArgs, json: bool) -> anyhow::Result<()> {
     let found = describe(&args.path)?;
     if json {
-        println!("{}", as_json(&found));
+        outln!("{}", as_json(&found));
         return Ok(());
     }
-    println!("{}", args.path.display());
-    println!("kind        {}", found.kind);
+    outln!("{}", args.path.display());
+    outln!("kind        {}", found.kind);
     for (key, value) in &found.facts {
-        println!("{key:11} {value}");
+        outln!("{key:11} {value}");
     }
     if let Some(config) = &found.config {
-        println!("\n{}", config.trim_end());
+        outln!("\n{}", config.trim_end());
     }
     let tensors = &found.tensors;
     if tensors.is_empty() {
         return Ok(());
     }
     let numbers: usize = tensors.iter().map(|t| t.shape.iter().product::<usize>()).sum();
-    println!("\n{} tensors, {numbers} numbers", tensors.len());
+    outln!("\n{} tensors, {numbers} numbers", tensors.len());
     let shown = if args.tensors { tensors.len() } else { SHOWN };
     for t in tensors.iter().take(shown) {
-        println!("  {:60} {:6} {:?}", t.name, t.dtype.to_string(), t.shape);
+        outln!("  {:60} {:6} {:?}", t.name, t.dtype.to_string(), t.shape);
     }
     if tensors.len() > shown {
-        println!("  and {} more (--tensors lists all)", tensors.len() - shown);
+        outln!("  and {} more (--tensors lists all)", tensors.len() - shown);
     }
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! The difusi binary: arguments in, library calls, progress and results out. Exit codes: 0 done, 1 failed, 2 wrong usage,
 //! 130 interrupted (and saved).
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this room knows a terminal")]
+
+#[macro_use]
+mod terminal;
 
 mod args;
 mod data;
@@ -24,7 +26,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) if e.is::<usage::Interrupted>() => ExitCode::from(130),
         Err(e) => {
-            eprintln!("error: {}", chain(&e));
+            errln!("error: {}", chain(&e));
             ExitCode::from(if usage::is_usage(&e) { 2 } else { 1 })
         }
     }

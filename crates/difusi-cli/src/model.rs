@@ -7,15 +7,18 @@ use crate::sample::open;
 use crate::usage::usage;
 
 pub(crate) fn predict(args: &PredictArgs, device: &Device, json: bool) -> anyhow::Result<()> {
+    if args.output.extension().is_none_or(|e| e != "safetensors") {
+        return Err(usage(format!("-o is {}; expected a name that ends in .safetensors", args.output.display())));
+    }
     let model = open(&args.model, device)?;
     let io = PredictIo::read(&args.input)?;
     let y = difusi::predict(&model, &io, device)?;
     let shape = y.shape.clone();
     write_prediction(&args.output, y)?;
     if json {
-        println!("{}", serde_json::json!({ "written": args.output, "shape": shape, "model": model.hash }));
+        outln!("{}", serde_json::json!({ "written": args.output, "shape": shape, "model": model.hash }));
     } else {
-        println!("{}: y {shape:?}", args.output.display());
+        outln!("{}: y {shape:?}", args.output.display());
     }
     Ok(())
 }
@@ -37,18 +40,18 @@ pub(crate) fn convert(args: &ConvertArgs, device: &Device, json: bool) -> anyhow
         }
     };
     for note in &notes {
-        eprintln!("note: {note}");
+        errln!("note: {note}");
     }
     if json {
-        println!(
+        outln!(
             "{}",
             serde_json::json!({ "written": args.to, "arguments": beside, "notes": notes, "model": model.hash })
         );
         return Ok(());
     }
-    println!("{}", args.to.display());
+    outln!("{}", args.to.display());
     if let Some(beside) = beside {
-        println!("{}  (arguments of Unet and GaussianDiffusion)", beside.display());
+        outln!("{}  (arguments of Unet and GaussianDiffusion)", beside.display());
     }
     Ok(())
 }

@@ -45,15 +45,15 @@ impl Progress {
             let rate = (done - self.started_at.min(done)) as f64 / spent.max(1e-9);
             let left = (self.total - done.min(self.total)) as f64 / rate.max(1e-9);
             let left = if rate > 0.0 { span(left) } else { "?".into() };
-            eprintln!("{done}/{} {} {detail} {} spent, {left} left", self.total, self.what, span(spent));
+            errln!("{done}/{} {} {detail} {} spent, {left} left", self.total, self.what, span(spent));
         }
     }
 
     /// Prints a line without tearing the bar.
     pub(crate) fn line(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{text}")),
-            None => eprintln!("{text}"),
+            Some(bar) => bar.suspend(|| errln!("{text}")),
+            None => errln!("{text}"),
         }
     }
 

@@ -5,7 +5,9 @@ use std::path::Path;
 use anyhow::Context;
 use difusi::core::ImageSize;
 use difusi::store::{self, Picture};
-use difusi::{Device, Model, OpenModel, Sampler, SamplerOptions, Start, override_sample, pictures, save_grid};
+use difusi::{
+    Device, Model, ModelConfig, OpenModel, Sampler, SamplerOptions, Start, override_sample, pictures, save_grid,
+};
 
 use crate::args::{ModelArgs, RngKind, SampleArgs};
 use crate::progress::Progress;
@@ -19,7 +21,7 @@ const GIF_FRAMES: usize = 50;
 
 /// The model a command names.
 pub(crate) fn open(args: &ModelArgs, device: &Device) -> anyhow::Result<Model> {
-    let weights = args.weights.parse()?;
+    let weights = args.weights.parse().map_err(|e: difusi::Error| usage(e.to_string()))?;
     let open = OpenModel { path: args.model.clone(), config: args.config.clone(), weights };
     Ok(open.open(device)?)
 }
@@ -66,13 +68,13 @@ pub(crate) fn sample(args: &SampleArgs, device: &Device, json: bool) -> anyhow::
         written.push(path.clone());
     }
     if json {
-        println!(
+        outln!(
             "{}",
             serde_json::json!({ "written": written, "count": all.len(), "seed": args.seed, "model": model.hash })
         );
     } else {
         for path in written {
-            println!("{}", path.display());
+            outln!("{}", path.display());
         }
     }
     Ok(())
@@ -110,6 +112,14 @@ fn options(args: &SampleArgs, model: &Model) -> anyhow::Result<SamplerOptions> {
     }
     overrides.extend(args.eta.map(|eta| format!("solver.eta={eta:?}")));
     overrides.extend(args.steps.map(|steps| format!("steps={steps}")));
+    let timesteps = model.card.diffusion.timesteps;
+    if let Some(at) = args.at.filter(|at| *at >= timesteps) {
+        return Err(usage(format!("--at is {at}; expected 0 to {} (the model has {timesteps} steps)", timesteps - 1)));
+    }
+    let ModelConfig::Unet(unet) = &model.card.model;
+    if let Some(issue) = image_size(args.size.as_deref()).and_then(|size| unet.check_size("--size", size)) {
+        return Err(usage(issue.to_string()));
+    }
     let config = override_sample(&model.card.sample, &overrides, model.card.diffusion.timesteps)?;
     let start = match (&args.init_noise, args.interpolate.as_deref(), args.rng) {
         (Some(path), _, _) => Start::Given(store::read_tensor_file(path, "x")?),

@@ -1,11 +1,12 @@
 //! `difusi train`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use anyhow::Context;
+use difusi::data::DataConfig;
 use difusi::{Device, FineTune, ModelConfig, OpenModel, Run, RunConfig, RunEvent, RunOptions, RunStart, presets};
 
 use crate::args::TrainArgs;
@@ -18,7 +19,12 @@ const SMOOTH: f64 = 50.0;
 pub(crate) fn train(args: &TrainArgs, device: &Device, json: bool) -> anyhow::Result<()> {
     let started = Instant::now();
     let (config, name) = resolve(args)?;
-    let out = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&name));
+    let out = folder(args, &name);
+    if args.data.is_some() && matches!(config.data, DataConfig::Digits(_)) {
+        return Err(usage(
+            "--data is given, but `digits` draws its own; leave it away, or name a preset that reads files",
+        ));
+    }
     if args.dry_run {
         return dry_run(&config, args, json);
     }
@@ -67,11 +73,30 @@ fn resolve(args: &TrainArgs) -> anyhow::Result<(RunConfig, String)> {
         }
     };
     // A preset says how to start; a run that is there says how it goes on.
-    let folder = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&name)).join("config.toml");
-    let text =
-        if args.resume && presets::get(&args.config).is_some() && folder.exists() { read(&folder)? } else { text };
+    let own = folder(args, &name).join("config.toml");
+    let text = if goes_on_from_its_own(args) && own.exists() {
+        errln!("note: going on with the settings in {}", own.display());
+        read(&own)?
+    } else {
+        text
+    };
     let config = RunConfig::parse_with(&text, &args.overrides).with_context(|| format!("config {}", args.config))?;
     Ok((config, name))
+}
+
+/// The run folder: `--out`, the run that is named and resumed, or a place under runs/.
+fn folder(args: &TrainArgs, name: &str) -> PathBuf {
+    let named = Path::new(&args.config);
+    match &args.out {
+        Some(out) => out.clone(),
+        None if args.resume && presets::get(&args.config).is_none() && named.is_dir() => named.to_path_buf(),
+        None => Path::new("runs").join(name),
+    }
+}
+
+/// Whether the run folder's own config is read, instead of what the command line names.
+fn goes_on_from_its_own(args: &TrainArgs) -> bool {
+    args.resume && presets::get(&args.config).is_some()
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {
@@ -89,17 +114,17 @@ fn watch_signals(stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
         if stop.swap(true, Ordering::SeqCst) {
             std::process::exit(130);
         }
-        eprintln!("\nfinishing this step and saving; press Ctrl-C again to stop at once");
+        errln!("\nfinishing this step and saving; press Ctrl-C again to stop at once");
     })
     .context("Ctrl-C cannot be watched")
 }
 
 fn announce(run: &Run, started: Instant) {
     for note in run.notes() {
-        eprintln!("note: {note}");
+        errln!("note: {note}");
     }
     let train = &run.config().train;
-    eprintln!(
+    errln!(
         "{}: {:.2} million weights, {} steps of {} images, ready after {:.1} s",
         run.folder().display(),
         run.parameters() as f64 / 1e6,
@@ -108,10 +133,10 @@ fn announce(run: &Run, started: Instant) {
         started.elapsed().as_secs_f64(),
     );
     if run.micro_batch() < train.batch_size {
-        eprintln!("memory is short: {} images go through the network at once (train.micro_batch)", run.micro_batch());
+        errln!("memory is short: {} images go through the network at once (train.micro_batch)", run.micro_batch());
     }
     if run.steps_done() > 0 {
-        eprintln!("going on after step {}", run.steps_done());
+        errln!("going on after step {}", run.steps_done());
     }
 }
 
@@ -152,9 +177,13 @@ fn said(event: &RunEvent) -> String {
 
 fn interrupted(run: &mut Run, args: &TrainArgs, out: &Path) -> anyhow::Result<()> {
     let state = run.save()?;
-    let data = args.data.as_ref().map(|d| format!(" --data {}", d.display())).unwrap_or_default();
-    eprintln!("stopped after step {}, saved {}", run.steps_done(), state.display());
-    eprintln!("go on:  difusi train {} --out {}{data} --resume", args.config, out.display());
+    let mut more = args.data.as_ref().map(|d| format!(" --data {}", d.display())).unwrap_or_default();
+    // A preset is resumed with the run's own config, a file is read again.
+    if presets::get(&args.config).is_none() {
+        more.extend(args.overrides.iter().map(|set| format!(" --set '{set}'")));
+    }
+    errln!("stopped after step {}, saved {}", run.steps_done(), state.display());
+    errln!("go on:  difusi train {} --out {}{more} --resume", args.config, out.display());
     Err(Interrupted.into())
 }
 
@@ -167,20 +196,20 @@ fn finish(run: &mut Run, started: Instant, json: bool) -> anyhow::Result<()> {
         bar.finish();
     }
     let folder = run.folder().to_path_buf();
-    eprintln!("done in {}", span(started.elapsed().as_secs_f64()));
+    errln!("done in {}", span(started.elapsed().as_secs_f64()));
     if json {
         let value = serde_json::json!({
             "run": folder, "samples": samples, "model": folder.join("model.safetensors"),
             "steps": run.steps_done(), "seconds": started.elapsed().as_secs_f64(),
         });
-        println!("{value}");
+        outln!("{value}");
         return Ok(());
     }
-    println!("pictures:   {}", samples.display());
-    println!("loss curve: {}", folder.join("loss.svg").display());
-    println!("next:       difusi sample {0} -n 64 --seed 1 -o more.png", folder.display());
-    println!("            difusi sample {0} -n 8 --strip strip.png --gif steps.gif", folder.display());
-    println!("            difusi inspect {0}", folder.display());
+    outln!("pictures:   {}", samples.display());
+    outln!("loss curve: {}", folder.join("loss.svg").display());
+    outln!("next:       difusi sample {0} -n 64 --seed 1 -o more.png", folder.display());
+    outln!("            difusi sample {0} -n 8 --strip strip.png --gif steps.gif", folder.display());
+    outln!("            difusi inspect {0}", folder.display());
     Ok(())
 }
 
@@ -199,21 +228,21 @@ fn dry_run(config: &RunConfig, args: &TrainArgs, json: bool) -> anyhow::Result<(
             "config": config, "size": size, "parameters": cost.parameters, "layers": layers,
             "activation_bytes_per_image": cost.training_bytes, "activation_bytes": per_step,
         });
-        println!("{value}");
+        outln!("{value}");
         return Ok(());
     }
-    println!("{}", config.to_toml()?);
-    println!("# layer                     output of one image   parameters");
+    outln!("{}", config.to_toml()?);
+    outln!("# layer                     output of one image   parameters");
     for l in &layers {
-        println!("# {:25} {:21} {:>10}", l.name, format!("{:?}", l.output), l.parameters);
+        outln!("# {:25} {:21} {:>10}", l.name, format!("{:?}", l.output), l.parameters);
     }
-    println!("# parameters:        {} ({})", cost.parameters, bytes(4 * cost.parameters as u64));
-    println!(
+    outln!("# parameters:        {} ({})", cost.parameters, bytes(4 * cost.parameters as u64));
+    outln!(
         "# activation memory: {} per image, {} for a batch of {}",
         bytes(cost.training_bytes as u64),
         bytes(per_step),
         config.train.batch_size
     );
-    println!("# pictures:          {size}, {} channels", unet.channels);
+    outln!("# pictures:          {size}, {} channels", unet.channels);
     Ok(())
 }

@@ -1,5 +1,8 @@
 //! How a command ends: what a person typed wrong exits with 2, what went wrong with 1, what was interrupted with 130.
 
+use difusi::Error;
+use difusi::data::DataError;
+
 /// A person stopped the job; everything was saved and said.
 #[derive(Debug)]
 pub(crate) struct Interrupted;
@@ -34,6 +37,7 @@ pub(crate) fn is_usage(e: &anyhow::Error) -> bool {
     e.chain().any(|c| {
         c.is::<Usage>()
             || c.is::<difusi::ConfigErrors>()
-            || matches!(c.downcast_ref::<difusi::Error>(), Some(difusi::Error::Config(_)))
+            || matches!(c.downcast_ref::<DataError>(), Some(DataError::Keys(_)))
+            || matches!(c.downcast_ref::<Error>(), Some(Error::Config(_) | Error::Data(DataError::Keys(_))))
     })
 }

@@ -74,3 +74,36 @@ fn resume_needs_no_overrides() {
     place.ok(&["train", "digits", "--out", "r", "--resume", "--set", "train.steps=6"]);
     assert!(place.path("r/state/step-000006").exists());
 }
+
+/// A run folder names itself; where there is no run, that is said with the way out.
+#[test]
+fn resume_by_folder() {
+    let place = Place::new();
+    place.train("here/r", 4, &[]);
+    place.ok(&["train", "here/r", "--resume", "--set", "train.steps=6"]);
+    assert!(place.path("here/r/state/step-000006").exists() && !place.path("runs").exists());
+    let said = place.fails(1, &["train", "digits", "--resume"]);
+    assert!(said.contains("no run to resume") && said.contains("runs/digits"), "{said}");
+}
+
+/// After Ctrl-C the line to type works as it stands, with a config file and overrides too.
+#[test]
+#[cfg(unix)]
+fn the_line_that_goes_on_works() {
+    let place = Place::new();
+    place.train("r", 2, &[]);
+    std::fs::copy(place.path("r/config.toml"), place.path("my.toml")).unwrap();
+    let args = ["train", "my.toml", "--out", "s", "--set", "train.steps=100000", "--set", "train.seed=7"];
+    let more = ["--set", "train.save_every=10"];
+    let mut running = place.start(&[&args[..], &more].concat().iter().map(ToString::to_string).collect::<Vec<_>>());
+    running.wait_for(&place.path("s/state/step-000010"));
+    assert!(Command::new("kill").args(["-INT", &running.0.id().to_string()]).status().unwrap().success());
+    running.0.wait().unwrap();
+    let mut said = String::new();
+    std::io::Read::read_to_string(&mut running.0.stderr.take().unwrap(), &mut said).unwrap();
+    let line = said.lines().find_map(|l| l.strip_prefix("go on:  difusi ")).unwrap();
+    let typed: Vec<String> = line.split(' ').map(|word| word.trim_matches('\'').to_owned()).collect();
+    let mut again = place.start(&typed);
+    let stopped = difusi::store::RunPaths::open(place.path("s")).unwrap().states().unwrap()[0].step;
+    again.wait_for(&place.path("s/state").join(format!("step-{:06}", (stopped / 10 + 1) * 10)));
+}
