@@ -75,7 +75,7 @@ pub enum TrainError {
         match .checkpoint { Some(p) => format!("the last good checkpoint is {}", p.display()), None => "no checkpoint was saved".to_owned() }
     )]
     Diverged {
-        /// `loss`, or the first parameter whose gradient is not finite, in the newest of these steps.
+        /// The first parameter that is not finite or whose gradient is not, or `loss`, in the newest of these steps.
         tensor: String,
         /// The newest of these steps (1 is the first step of a run).
         step: u64,

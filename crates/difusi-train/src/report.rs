@@ -20,7 +20,8 @@ pub struct StepReport {
     pub learning_rate: f64,
     /// L2 norm of the gradient before clipping.
     pub grad_norm: f64,
-    /// `loss`, or the first parameter whose gradient was not finite, where the step changed nothing for that reason.
+    /// The first parameter that was not finite or whose gradient was not, or `loss`, where the step changed nothing for that
+    /// reason.
     pub skipped: Option<String>,
     /// Skipped steps of the run so far.
     pub skipped_total: u64,

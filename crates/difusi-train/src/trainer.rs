@@ -212,7 +212,8 @@ impl<O: Objective> Trainer<O> {
             }
             all.loss += values.iter().map(|&l| f64::from(l)).sum::<f64>() / total;
             if values.iter().any(|l| !l.is_finite()) {
-                all.bad = Some("loss".into());
+                // A weight that is not finite itself says more than what came of it.
+                all.bad = Some(self.layout.first_bad(&self.progress.weights).unwrap_or("loss").to_owned());
             } else if losses.is_tracked() {
                 let gradients = (losses.sum() / total).backward();
                 params::add_gradients(&self.model, gradients, &self.layout, &mut self.grads, &mut all.touched)?;

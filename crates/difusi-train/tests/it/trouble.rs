@@ -90,6 +90,15 @@ fn ten_bad_steps_end_the_run() {
     assert!(t.next().is_none(), "an iterator that failed has ended");
 }
 
+/// Where a weight is the reason, it is named and not the loss that came of it.
+#[test]
+fn a_bad_weight_is_named() {
+    let mut model = Mlp::new(1);
+    model.second = model.second.map(|w| w * f32::INFINITY);
+    let mut t = Trainer::new(quick(), Denoising, model, images(23), &device()).unwrap();
+    assert_eq!(t.step().unwrap().skipped.as_deref(), Some("second"));
+}
+
 #[test]
 fn objectives_that_break_their_promise_are_told() {
     let said = |what| broken(what, 0..1).step().unwrap_err().to_string();
