@@ -253,14 +253,6 @@ impl RunDir {
         }
         Ok(())
     }
-
-    /// Deletes the states after `step`: a run resumed from an older state no longer has them.
-    pub fn drop_states_after(&self, step: u64) -> Result<(), StoreError> {
-        for state in self.states()?.into_iter().filter(|s| s.step > step) {
-            fs::remove_dir_all(&state.path).map_err(StoreError::io("remove", &state.path))?;
-        }
-        Ok(())
-    }
 }
 
 fn step_name(step: u64) -> String {
@@ -346,8 +338,6 @@ mod tests {
         assert!(run.state_at(500).ends_with("state/step-000500"));
         run.keep_last(3).unwrap();
         assert_eq!(steps(), [2_000_000, 1_000, 500]);
-        run.drop_states_after(1_000).unwrap();
-        assert_eq!(steps(), [1_000, 500]);
         fill(&run);
         drop(run);
         let run = RunDir::open(dir.path()).unwrap();
