@@ -60,7 +60,7 @@ fn describe(found: &DataInfo) {
     for skipped in found.skipped.iter().take(NAMED) {
         outln!("          {skipped}");
     }
-    outln!("ignored   {} files that are no images", found.ignored);
+    outln!("ignored   {} files (no images, or not named by metadata.jsonl)", found.ignored);
     for e in &found.examples {
         let [h, w] = e.size;
         let label = e.label.map(|l| format!(" label {l}")).unwrap_or_default();

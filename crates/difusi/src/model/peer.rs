@@ -122,7 +122,8 @@ fn missing_config(found: &Found) -> String {
     let example = serde_json::to_string_pretty(&example).unwrap_or_default();
     format!(
         "a peer's checkpoint does not say how it was made. Name a file with the arguments of its Unet and GaussianDiffusion: \
-         --config model.json. The tensors are those of this Unet; the second part is yours to correct (tensors cannot tell {}):\n\
+         --config model.json (`train --from`: --from-config). The tensors are those of this Unet; the second \
+         part is yours to correct (tensors cannot tell {}):\n\
          {example}",
         found.inferred.uncertain.join(", ")
     )
