@@ -101,6 +101,41 @@ fn only_ops_has_unsafe_code() {
     report("unsafe code outside difusi-ops", wrong.map(|p| p.display().to_string()).collect());
 }
 
+/// Source files of the crates other than `except`, without their test modules.
+fn sources(except: &[&str]) -> Vec<(PathBuf, String)> {
+    let skip = |p: &Path| p.components().any(|c| except.iter().any(|e| c.as_os_str() == *e));
+    let test =
+        |p: &Path| p.components().any(|c| ["tests", "tests.rs", "testing.rs"].iter().any(|t| c.as_os_str() == *t));
+    let product = |p: &PathBuf| p.components().any(|c| c.as_os_str() == "src") && !skip(p) && !test(p);
+    let text = |p: PathBuf| {
+        let all = read(&p);
+        let code = all.split("#[cfg(test)]\nmod ").next().unwrap_or_default().to_owned();
+        (p, code)
+    };
+    files(&root().join("crates"), "rs").into_iter().filter(product).map(text).collect()
+}
+
+#[test]
+fn only_data_and_store_open_files() {
+    let wrong = sources(&["difusi-data", "difusi-store"]).into_iter().filter(|(_, text)| {
+        ["std::fs", "fs::read", "fs::write", "File::open", "File::create"].iter().any(|word| text.contains(word))
+    });
+    report("files opened outside difusi-data and difusi-store", wrong.map(|(p, _)| p.display().to_string()).collect());
+}
+
+#[test]
+fn nothing_panics_on_purpose() {
+    let words = [".unwrap()", ".expect(", "panic!(", "todo!(", "unimplemented!("];
+    let wrong = sources(&[]).into_iter().flat_map(|(path, text)| {
+        let line = |(i, l): (usize, &str)| {
+            let code = l.split("//").next().unwrap_or_default();
+            words.iter().any(|w| code.contains(w)).then(|| format!("{}:{}: {}", path.display(), i + 1, l.trim()))
+        };
+        text.lines().enumerate().filter_map(line).collect::<Vec<_>>()
+    });
+    report("panics outside tests", wrong.collect());
+}
+
 #[test]
 fn nothing_of_one_machine() {
     // Built from pieces, so that this file does not find itself.

@@ -156,7 +156,8 @@ pub(crate) struct SampleArgs {
     #[arg(long, value_names = ["HEIGHT", "WIDTH"], num_args = 2)]
     pub(crate) size: Option<Vec<usize>>,
 
-    /// Images in one network evaluation (default: 64, or as many as memory holds); pictures do not depend on it beyond rounding.
+    /// Images in one network evaluation (default: 64, or as many as memory holds). With the counter's noise, pictures do not
+    /// depend on it beyond rounding.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
     pub(crate) batch: Option<u32>,
 

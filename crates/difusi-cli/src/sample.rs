@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use anyhow::Context;
 use difusi::core::ImageSize;
 use difusi::store::{self, Picture};
 use difusi::{
@@ -23,7 +22,11 @@ const GIF_FRAMES: usize = 50;
 pub(crate) fn open(args: &ModelArgs, device: &Device) -> anyhow::Result<Model> {
     let weights = args.weights.parse().map_err(|e: difusi::Error| usage(e.to_string()))?;
     let open = OpenModel { path: args.model.clone(), config: args.config.clone(), weights };
-    Ok(open.open(device)?)
+    let model = open.open(device)?;
+    for note in &model.notes {
+        errln!("note: {note}");
+    }
+    Ok(model)
 }
 
 /// `[height, width]` as typed.
@@ -91,10 +94,7 @@ impl Output {
     fn of(path: &Path) -> anyhow::Result<Self> {
         let folder = path.is_dir() || path.to_string_lossy().ends_with(['/', '\\']);
         match path.extension().and_then(|e| e.to_str()) {
-            _ if folder => {
-                std::fs::create_dir_all(path).with_context(|| path.display().to_string())?;
-                Ok(Self::Singles)
-            }
+            _ if folder => Ok(Self::Singles),
             Some("png") => Ok(Self::Grid),
             Some("npz") => Ok(Self::Npz),
             _ => Err(usage(format!("-o is {}; expected a name that ends in .png, .npz or /", path.display()))),

@@ -18,6 +18,9 @@ use crate::{Error, Model, ModelConfig};
 /// Pictures in one network evaluation where memory is no concern.
 const BATCH: usize = 64;
 
+/// Largest height or width.
+const MAX_SIDE: usize = 8192;
+
 /// Where sampling starts and gets its noise.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Start {
@@ -104,6 +107,9 @@ impl<'a> Sampler<'a> {
         }
         if let Some(issue) = unet.check_size("the picture size", size) {
             return Err(Error::value(issue.key, issue.value, issue.accepted));
+        }
+        if size.height.max(size.width) > MAX_SIDE {
+            return Err(Error::value("the picture size", size, format!("at most {MAX_SIDE} on each side")));
         }
         if unet.output_channels() != unet.channels && unet.output_channels() != 2 * unet.channels {
             let accepted = format!("{} (or twice that), to be sampled from", unet.channels);

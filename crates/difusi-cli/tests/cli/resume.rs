@@ -22,7 +22,19 @@ fn assert_same_run(a: &Path, b: &Path, step: &str) {
 #[test]
 fn kill_and_resume_is_bit_exact() {
     let place = Place::new();
-    let more = ["--set", "train.save_every=10", "--set", "train.ema=[0.99, 0.9]", "--set", "train.keep=100"];
+    let more = [
+        "train.save_every=10",
+        "train.ema=[0.99, 0.9]",
+        "train.keep=100",
+        "train.validation=0.01",
+        "train.validation_images=8",
+        "train.validation_every=15",
+        "train.micro_batch=3",
+        "train.accumulation=2",
+        "model.dropout=0.1",
+        "model.self_condition=true",
+    ];
+    let more: Vec<&str> = more.iter().flat_map(|set| ["--set", set]).collect();
     place.train("whole", 60, &more);
     let mut running = place.start(&train_args("cut", 60, &more));
     running.wait_for(&place.path("cut/state/step-000010"));
@@ -62,6 +74,9 @@ fn resuming_another_config_is_refused() {
     let args = train_args("r", 8, &["--set", "train.batch_size=8", "--resume"]);
     let said = place.fails(1, &args.iter().map(String::as_str).collect::<Vec<_>>());
     assert!(said.contains("batch_size"), "{said}");
+    let other = train_args("r", 8, &["--set", "diffusion.loss=l1", "--set", "data.seed=3", "--resume"]);
+    let said = place.fails(2, &other.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(said.contains("diffusion.loss") && said.contains("data.seed"), "{said}");
     let said = place.fails(1, &["train", "digits", "--out", "nowhere", "--resume"]);
     assert!(said.contains("nowhere"), "{said}");
 }

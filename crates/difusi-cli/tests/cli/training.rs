@@ -104,7 +104,8 @@ fn a_dry_run_writes_nothing() {
 fn threads_change_nothing() {
     let place = Place::new();
     for threads in ["1", "3"] {
-        place.train(threads, 6, &["--threads", threads]);
+        let more = ["--set", "train.micro_batch=3", "--set", "model.dropout=0.1", "--set", "model.self_condition=true"];
+        place.train(threads, 6, &[&more[..], &["--threads", threads]].concat());
     }
     assert_eq!(bytes(&place.path("1/model.safetensors")), bytes(&place.path("3/model.safetensors")));
 }

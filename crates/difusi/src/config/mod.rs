@@ -3,6 +3,7 @@
 //! A preset is exactly such a file. Unknown keys, wrong types and bad values are reported all at once, each with its key, what
 //! was found and what is accepted. Deliberately absent: defaults of single keys (each room documents its own).
 
+mod compare;
 mod error;
 mod strict;
 

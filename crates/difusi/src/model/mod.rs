@@ -17,6 +17,7 @@ use difusi_store::{HostTensor, StoreError, TensorMap, hash, write_safetensors};
 
 pub(crate) use card::CARD_KEY;
 pub use card::ModelCard;
+pub(crate) use open::read_run_config;
 pub use open::{OpenModel, Weights};
 pub(crate) use predict::nhwc;
 pub use predict::{PredictIo, predict, write_prediction};
@@ -32,6 +33,8 @@ pub struct Model {
     pub network: Unet,
     /// First hexadecimal digits of the SHA-256 of its tensors.
     pub hash: String,
+    /// What a person should know about how it was read.
+    pub notes: Vec<String>,
 }
 
 impl Model {
@@ -41,7 +44,7 @@ impl Model {
     /// Weights that cannot be read back from the device.
     pub fn new(card: ModelCard, network: Unet) -> Result<Self, Error> {
         let hash = hash::short(&tensors(&network)?);
-        Ok(Self { card, network, hash })
+        Ok(Self { card, network, hash, notes: Vec::new() })
     }
 
     /// A network of this card with the weights in `map`.
@@ -55,7 +58,7 @@ impl Model {
             .collect();
         let network =
             params::import(network, weights).map_err(|source| Error::Weights { path: path.to_path_buf(), source })?;
-        Ok(Self { card, network, hash })
+        Ok(Self { card, network, hash, notes: Vec::new() })
     }
 
     /// Writes `model.safetensors`: the weights, and the card in the metadata.

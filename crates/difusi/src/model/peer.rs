@@ -98,8 +98,8 @@ pub(super) fn open(
     }
     let [height, width] = args.diffusion.image_size.map_or([0, 0], |s| s.sides());
     let shape = [height, width, unet.channels];
-    let diffusion = args.diffusion.diffusion().value;
-    let mut card = ModelCard::new(shape, ModelConfig::Unet(unet), diffusion, args.diffusion.sample());
+    let diffusion = args.diffusion.diffusion();
+    let mut card = ModelCard::new(shape, ModelConfig::Unet(unet), diffusion.value, args.diffusion.sample());
     card.origin = Some(ORIGIN.to_owned());
     card.weights = if found.prefix.contains("ema_model") { "ema" } else { "raw" }.to_owned();
     card.step = checkpoint.step;
@@ -109,7 +109,7 @@ pub(super) fn open(
         let tensor = tensors.get(name)?;
         map.insert(own.clone(), HostTensor::f32(tensor.shape.clone(), tensor.to_f32())?);
     }
-    Model::with_weights(card, map, path, device)
+    Ok(Model { notes: diffusion.notes, ..Model::with_weights(card, map, path, device)? })
 }
 
 /// What to write into the config file that is missing, as far as the tensors tell.

@@ -57,6 +57,7 @@ pub struct Run {
     device: Device,
     command: String,
     notes: Vec<String>,
+    /// The step whose state is on disk.
     saved_at: Option<u64>,
 }
 
@@ -146,13 +147,14 @@ impl Run {
     /// A full disk, a folder that cannot be written; earlier checkpoints stay.
     pub fn save(&mut self) -> Result<PathBuf, Error> {
         let step = self.trainer.steps_done();
-        if self.saved_at == Some(step) {
-            return Ok(self.dir.state_at(step));
-        }
-        let state = self.trainer.save_checkpoint(&self.dir)?;
+        // A state that is on disk already is never written again: a kill in the middle could cost the only one.
+        let state = match self.saved_at {
+            Some(at) if at == step => self.dir.state_at(step),
+            _ => self.trainer.save_checkpoint(&self.dir)?,
+        };
+        self.saved_at = Some(step);
         self.model()?.save(&self.dir.model())?;
         self.plot_loss()?;
-        self.saved_at = Some(step);
         Ok(state)
     }
 

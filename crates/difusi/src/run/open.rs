@@ -11,7 +11,7 @@ use difusi_store::{ExistingRun, MetricsWriter, RunDir, RunPaths, atomic};
 use difusi_train::{DiffusionObjective, Trainer, TrainerOptions};
 
 use super::{COLUMNS, Pending, Run};
-use crate::model::OpenModel;
+use crate::model::{OpenModel, read_run_config};
 use crate::{Error, ModelConfig, RunConfig};
 
 /// How many broken images are named before the rest is counted.
@@ -71,7 +71,8 @@ impl Run {
         if start == RunStart::New && RunPaths::is_run(&out) {
             return Err(difusi_store::StoreError::RunExists(out).into());
         }
-        let resumed = if start == RunStart::Resume { Some(newest_state(&out)?) } else { None };
+        // The lock first: what is read below must not be written by another process meanwhile.
+        let resumed = if start == RunStart::Resume { Some(reopen(&out, &config)?) } else { None };
         let opened = config.data.open_with_report(&OpenOptions::with_data(data))?;
         let notes = notes(&config, &opened.report)?;
         keep_source(&mut config.data, &opened.report);
@@ -82,32 +83,34 @@ impl Run {
         let options = TrainerOptions { activation_bytes_per_image: Some(cost), memory_limit: None };
         let mut trainer =
             Trainer::new(config.train.clone(), objective, network, dataset, device)?.with_options(options);
-        if let Some(state) = &resumed {
+        if let Some((_, state)) = &resumed {
             trainer.resume(state)?;
         }
-        let dir = match start {
-            RunStart::New => RunDir::create(out, ExistingRun::Refuse)?,
-            RunStart::Overwrite => RunDir::create(out, ExistingRun::Overwrite)?,
-            RunStart::Resume => RunDir::open(out)?,
+        let saved_at = resumed.as_ref().map(|_| trainer.steps_done());
+        let dir = match (resumed, start) {
+            (Some((dir, _)), _) => dir,
+            (None, RunStart::Overwrite) => RunDir::create(out, ExistingRun::Overwrite)?,
+            (None, _) => RunDir::create(out, ExistingRun::Refuse)?,
         };
         atomic::write_bytes(&dir.config(), config.to_toml()?.as_bytes())?;
-        let metrics = match resumed {
+        let metrics = match saved_at {
             Some(_) => MetricsWriter::resume(&dir.metrics(), &COLUMNS, trainer.steps_done())?,
             None => MetricsWriter::create(&dir.metrics(), &COLUMNS)?,
         };
         let (pending, device) = (Pending::default(), device.clone());
-        Ok(Self { config, shape, dir, trainer, metrics, pending, device, command, notes, saved_at: None })
+        Ok(Self { config, shape, dir, trainer, metrics, pending, device, command, notes, saved_at })
     }
 }
 
-/// The newest state of the run in `out`.
-fn newest_state(out: &Path) -> Result<PathBuf, Error> {
+/// Takes the lock of the run in `out` and finds its newest state; `config` must be one that goes on with it.
+fn reopen(out: &Path, config: &RunConfig) -> Result<(RunDir, PathBuf), Error> {
     if !out.exists() {
         return Err(Error::model(out, "there is no run to resume; leave --resume away to start one"));
     }
-    let run = RunPaths::open(out)?;
+    let run = RunDir::open(out)?;
+    config.check_resumes(&read_run_config(&run)?)?;
     match run.states()?.into_iter().next() {
-        Some(state) => Ok(state.path),
+        Some(state) => Ok((run, state.path)),
         None => {
             let problem = "the run has no checkpoint to resume from; start it again with --overwrite";
             Err(Error::model(out, problem))
