@@ -1,31 +1,46 @@
 //! Memory for kernels: outputs that are not zeroed first, cache-line-aligned scratch, and pointers that several jobs may share.
 
 use std::cell::RefCell;
+use std::marker::PhantomData;
+
+use crate::simd::Float;
 
 /// One cache line: vectors of these are aligned so that no vector load straddles two lines.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
-pub(crate) struct Line(pub [f32; 16]);
+struct Line([u8; 64]);
 
-const EMPTY: Line = Line([0.0; 16]);
+/// All bits zero: also the number 0 of every [`Float`].
+const EMPTY: Line = Line([0; 64]);
 
-/// Aligned f32 memory.
-pub(crate) struct Aligned(Vec<Line>);
+/// How many lines hold `len` numbers.
+fn lines<F>(len: usize) -> usize {
+    (len * size_of::<F>()).div_ceil(64)
+}
 
-impl Aligned {
+/// Aligned memory.
+pub(crate) struct Aligned<F = f32> {
+    lines: Vec<Line>,
+    len: usize,
+    number: PhantomData<F>,
+}
+
+impl<F: Float> Aligned<F> {
     /// `len` zeros.
     pub(crate) fn zeros(len: usize) -> Self {
-        Self(vec![EMPTY; len.div_ceil(16)])
+        let lines = vec![EMPTY; lines::<F>(len)];
+        Self { len: lines.len() * 64 / size_of::<F>(), lines, number: PhantomData }
     }
 
-    pub(crate) fn as_slice(&self) -> &[f32] {
-        // SAFETY: a `Line` is exactly sixteen f32, without padding, and the vector owns them.
-        unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast(), self.0.len() * 16) }
+    /// The numbers, rounded up to whole cache lines.
+    pub(crate) fn as_slice(&self) -> &[F] {
+        // SAFETY: the lines are `len` numbers, without padding; every bit pattern is a number.
+        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
     }
 
-    pub(crate) fn as_mut_slice(&mut self) -> &mut [f32] {
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [F] {
         // SAFETY: as above.
-        unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), self.0.len() * 16) }
+        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
     }
 }
 
@@ -33,21 +48,36 @@ thread_local! {
     static SCRATCH: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Lends `len` floats of this thread's scratch memory, aligned, with whatever values the last user left.
+/// Lends `len` numbers of this thread's scratch memory, aligned, with whatever values the last user left.
 /// Not to be nested, and no parallel work may be started inside.
-pub(crate) fn with_scratch<R>(len: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
-    let lines = len.div_ceil(16);
+pub(crate) fn with_scratch<F: Float, R>(len: usize, work: impl FnOnce(&mut [F]) -> R) -> R {
+    let lines = lines::<F>(len);
     SCRATCH.with(|cell| {
         // Taken out while in use: a nested call would get its own memory instead of a panic.
         let mut memory = cell.take();
         if memory.len() < lines {
             memory.resize(lines, EMPTY);
         }
-        // SAFETY: a `Line` is exactly sixteen f32, and there are at least `lines` of them.
-        let floats = unsafe { std::slice::from_raw_parts_mut(memory.as_mut_ptr().cast(), len) };
-        let result = work(floats);
+        // SAFETY: there are at least `len` numbers in the lines; every bit pattern is a number.
+        let numbers = unsafe { std::slice::from_raw_parts_mut(memory.as_mut_ptr().cast(), len) };
+        let result = work(numbers);
         cell.replace(memory);
         result
+    })
+}
+
+/// Lends scratch in parts of these lengths (each beginning at a cache line), with unknown contents. As [`with_scratch`].
+pub(crate) fn with_parts<F: Float, R, const N: usize>(
+    lengths: [usize; N],
+    work: impl FnOnce([&mut [F]; N]) -> R,
+) -> R {
+    let room = |n: usize| n.next_multiple_of(16);
+    with_scratch(lengths.iter().map(|&n| room(n)).sum(), |mut rest| {
+        work(lengths.map(|n| {
+            let (part, tail) = std::mem::take(&mut rest).split_at_mut(room(n));
+            rest = tail;
+            &mut part[..n]
+        }))
     })
 }
 
@@ -55,7 +85,7 @@ pub(crate) fn with_scratch<R>(len: usize, work: impl FnOnce(&mut [f32]) -> R) ->
 ///
 /// # Safety
 /// `fill` must write every one of the `len` values at the pointer before it returns, and read none that it has not written.
-pub(crate) unsafe fn filled(len: usize, fill: impl FnOnce(Shared)) -> Vec<f32> {
+pub(crate) unsafe fn filled<E>(len: usize, fill: impl FnOnce(Shared<E>)) -> Vec<E> {
     let mut values = Vec::with_capacity(len);
     fill(Shared(values.as_mut_ptr()));
     // SAFETY: the capacity is there, and the caller promises that every value has been written.
@@ -64,16 +94,24 @@ pub(crate) unsafe fn filled(len: usize, fill: impl FnOnce(Shared)) -> Vec<f32> {
 }
 
 /// A pointer that parallel jobs share; each job writes only its own part.
-#[derive(Clone, Copy)]
-pub(crate) struct Shared(*mut f32);
+#[derive(Debug)]
+pub(crate) struct Shared<E = f32>(*mut E);
+
+impl<E> Clone for Shared<E> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<E> Copy for Shared<E> {}
 
 // SAFETY: whoever uses the pointer promises (in `at`) that jobs touch disjoint parts.
-unsafe impl Send for Shared {}
+unsafe impl<E: Send> Send for Shared<E> {}
 // SAFETY: as above.
-unsafe impl Sync for Shared {}
+unsafe impl<E: Send> Sync for Shared<E> {}
 
-impl Shared {
-    pub(crate) fn new(values: &mut [f32]) -> Self {
+impl<E> Shared<E> {
+    pub(crate) fn new(values: &mut [E]) -> Self {
         Self(values.as_mut_ptr())
     }
 
@@ -81,7 +119,7 @@ impl Shared {
     ///
     /// # Safety
     /// They are within the memory, initialised, and no other job touches them while the slice lives.
-    pub(crate) unsafe fn slice<'a>(self, start: usize, len: usize) -> &'a mut [f32] {
+    pub(crate) unsafe fn slice<'a>(self, start: usize, len: usize) -> &'a mut [E] {
         unsafe { std::slice::from_raw_parts_mut(self.0.add(start), len) }
     }
 
@@ -89,7 +127,7 @@ impl Shared {
     ///
     /// # Safety
     /// `index` is within the memory, and no other job touches what is done through the pointer.
-    pub(crate) unsafe fn at(self, index: usize) -> *mut f32 {
+    pub(crate) unsafe fn at(self, index: usize) -> *mut E {
         unsafe { self.0.add(index) }
     }
 }

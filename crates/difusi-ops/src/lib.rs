@@ -19,6 +19,7 @@ mod loss;
 mod memory;
 mod norm;
 pub mod ordered;
+pub mod profile;
 mod route;
 mod rules;
 mod simd;

@@ -14,6 +14,7 @@ use crate::{
         sums,
         tokens::Tokens,
     },
+    profile::timed,
 };
 
 /// An op of `N` tensors with its gradient.
@@ -56,6 +57,26 @@ impl Rule<1> for Unary {
 
     fn forward(self, [x]: [FlexTensor; 1]) -> FlexTensor {
         let x = x.to_contiguous();
+        let shape = x.shape();
+        timed(self.name(), || (format!("{shape:?}"), 0.0), || self.compute(x))
+    }
+
+    fn backward(self, [x]: [FlexTensor; 1], dy: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
+        let shape = x.shape();
+        [Some(timed(self.name(), || (format!("{shape:?}"), 0.0), || self.gradient(&x, dy.to_contiguous())))]
+    }
+}
+
+impl Unary {
+    fn name(self) -> &'static str {
+        match self {
+            Unary::Upsample2 => "upsample",
+            Unary::Unshuffle2 => "unshuffle",
+            Unary::RowSums => "row sums",
+        }
+    }
+
+    fn compute(self, x: FlexTensor) -> FlexTensor {
         if let Unary::RowSums = self {
             let [rows, columns] = dims(&x);
             return tensor(sums::row_sums(values(&x), columns), [rows]);
@@ -73,18 +94,16 @@ impl Rule<1> for Unary {
         }
     }
 
-    fn backward(self, [x]: [FlexTensor; 1], dy: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
-        let dy = dy.to_contiguous();
-        let dx = match self {
+    fn gradient(self, x: &FlexTensor, dy: FlexTensor) -> FlexTensor {
+        match self {
             Unary::RowSums => {
-                let [rows, columns] = dims(&x);
+                let [rows, columns] = dims(x);
                 let dx = values(&dy).iter().flat_map(|&g| std::iter::repeat_n(g, columns)).collect();
                 tensor(dx, [rows, columns])
             }
-            Unary::Upsample2 => tensor(layout::upsample2_backward(values(&dy), dims(&x)), dims::<4>(&x)),
-            Unary::Unshuffle2 => tensor(layout::shuffle2(values(&dy), dims(&x)), dims::<4>(&x)),
-        };
-        [Some(dx)]
+            Unary::Upsample2 => tensor(layout::upsample2_backward(values(&dy), dims(x)), dims::<4>(x)),
+            Unary::Unshuffle2 => tensor(layout::shuffle2(values(&dy), dims(x)), dims::<4>(x)),
+        }
     }
 }
 
@@ -108,13 +127,15 @@ impl Rule<3> for Ternary {
         if let Ternary::Conv(spec) = self {
             let [x, weight, bias] = inputs.map(|t| t.to_contiguous());
             let shape = ConvShape { x: dims(&x), weight: dims(&weight), spec };
-            return tensor(conv::conv2d(values(&x), values(&weight), values(&bias), &shape), shape.y());
+            return timed("conv2d", || shape.label(), || {
+                tensor(conv::conv2d(values(&x), values(&weight), values(&bias), &shape), shape.y())
+            });
         }
         let [q, k, v] = inputs.map(with_rows);
         let (q, k, v) = (tokens(&q), tokens(&k), tokens(&v));
         let y = match self {
-            Ternary::Attention => attention::forward(q, k, v),
-            _ => linear_attention::forward(q, k, v),
+            Ternary::Attention => timed("attention", || q.label(&k), || attention::forward(q, k, v)),
+            _ => timed("linear attention", || q.label(&k), || linear_attention::forward(q, k, v)),
         };
         heads(y, q.dims)
     }
@@ -126,8 +147,8 @@ impl Rule<3> for Ternary {
         let ([q, k, v], dy) = (inputs.map(with_rows), with_rows(dy));
         let (q, k, v, dy) = (tokens(&q), tokens(&k), tokens(&v), tokens(&dy));
         let [dq, dk, dv] = match self {
-            Ternary::Attention => attention::backward(q, k, v, dy),
-            _ => linear_attention::backward(q, k, v, dy),
+            Ternary::Attention => timed("attention backward", || q.label(&k), || attention::backward(q, k, v, dy)),
+            _ => timed("linear attention backward", || q.label(&k), || linear_attention::backward(q, k, v, dy)),
         };
         [Some(heads(dq, q.dims)), Some(heads(dk, k.dims)), Some(heads(dv, v.dims))]
     }
@@ -143,9 +164,19 @@ fn conv_backward(
     let shape = ConvShape { x: dims(&x), weight: dims(&weight), spec };
     let [out] = dims(&bias);
     [
-        needed[0].then(|| tensor(conv::input_gradient(values(&dy), values(&weight), &shape), shape.x)),
-        needed[1].then(|| tensor(conv_grad::weight_gradient(values(&x), values(&dy), &shape), shape.weight)),
-        needed[2].then(|| tensor(sums::column_sums(values(&dy), out), [out])),
+        needed[0].then(|| {
+            timed("conv2d dx", || shape.label(), || {
+                tensor(conv::input_gradient(values(&dy), values(&weight), &shape), shape.x)
+            })
+        }),
+        needed[1].then(|| {
+            timed("conv2d dw", || shape.label(), || {
+                tensor(conv_grad::weight_gradient(values(&x), values(&dy), &shape), shape.weight)
+            })
+        }),
+        needed[2].then(|| {
+            timed("conv2d db", || (format!("{out}"), 0.0), || tensor(sums::column_sums(values(&dy), out), [out]))
+        }),
     ]
 }
 
@@ -195,7 +226,8 @@ impl Rule<4> for Norm {
     fn forward(self, inputs: [FlexTensor; 4]) -> FlexTensor {
         let [x, gain, scale, shift] = inputs.map(|t| t.to_contiguous());
         let given = Coefficients { gain: values(&gain), scale: values(&scale), shift: values(&shift) };
-        let y = norm::forward(values(&x), given, self.shape(&x, &scale));
+        let shape = self.shape(&x, &scale);
+        let y = timed("rms norm", || shape.label(), || norm::forward(values(&x), given, shape));
         FlexTensor::new(Bytes::from_elems(y), Layout::contiguous(x.shape()), DType::F32)
     }
 
@@ -203,7 +235,7 @@ impl Rule<4> for Norm {
         let ([x, gain, scale, shift], dy) = (inputs.map(|t| t.to_contiguous()), dy.to_contiguous());
         let shape = self.shape(&x, &scale);
         let given = Coefficients { gain: values(&gain), scale: values(&scale), shift: values(&shift) };
-        let d = norm::backward(values(&x), given, values(&dy), shape);
+        let d = timed("rms norm backward", || shape.label(), || norm::backward(values(&x), given, values(&dy), shape));
         let dx = FlexTensor::new(Bytes::from_elems(d.x), Layout::contiguous(x.shape()), DType::F32);
         let per_image = [shape.images, shape.channels];
         [

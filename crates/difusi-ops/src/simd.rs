@@ -3,19 +3,35 @@
 //! A kernel is written once over [`Lanes`] and runs through [`dispatch`], which picks the widest unit at run time.
 //! Kernels and everything they call per element are `#[inline(always)]`, so that they compile with the unit's features.
 //! Units may differ in the last bit (fused or separate multiply and add); on one machine results never vary.
+//!
+//! Kernels are generic over the number they compute with ([`Float`]: f32, and f64 for the tests, which runs on plain arrays)
+//! and over the number that lies in memory ([`Stored`]: those two, and bf16 computed in f32).
 
+use burn::tensor::bf16;
+
+mod number;
+mod portable;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-/// Sixteen f32.
+pub(crate) use number::{Float, Stored};
+use portable::Portable;
+
+/// Sixteen numbers.
 ///
 /// # Safety
 /// Every method needs the CPU features of its implementor: they may only run inside [`dispatch`].
-/// `load` and `store` need 16 valid values at the pointer, of any alignment.
+/// `load`, `store`, `widen` and `narrow` need 16 valid values at the pointer, of any alignment.
 pub(crate) trait Lanes: Copy {
-    unsafe fn splat(x: f32) -> Self;
-    unsafe fn load(from: *const f32) -> Self;
-    unsafe fn store(self, to: *mut f32);
+    /// The number in each lane.
+    type F: Float;
+    unsafe fn splat(x: Self::F) -> Self;
+    unsafe fn load(from: *const Self::F) -> Self;
+    unsafe fn store(self, to: *mut Self::F);
+    /// Sixteen bf16.
+    unsafe fn widen(from: *const bf16) -> Self;
+    /// Sixteen bf16, rounded to the nearest, ties to even.
+    unsafe fn narrow(self, to: *mut bf16);
     unsafe fn add(self, b: Self) -> Self;
     unsafe fn sub(self, b: Self) -> Self;
     unsafe fn mul(self, b: Self) -> Self;
@@ -31,15 +47,21 @@ pub(crate) trait Lanes: Copy {
     /// `2^self` for whole numbers in [-126, 127].
     unsafe fn pow2(self) -> Self;
 
+    /// A constant in every lane.
+    #[inline(always)]
+    unsafe fn constant(x: f32) -> Self {
+        unsafe { Self::splat(Self::F::of(x)) }
+    }
+
     /// The sum of the lanes, in one fixed order.
     #[inline(always)]
-    unsafe fn sum(self) -> f32 {
-        let mut lanes = [0.0f32; 16];
+    unsafe fn sum(self) -> Self::F {
+        let mut lanes = [Self::F::ZERO; 16];
         unsafe { self.store(lanes.as_mut_ptr()) };
         let mut width = 8;
         while width > 0 {
             for i in 0..width {
-                lanes[i] += lanes[i + width];
+                lanes[i] = lanes[i] + lanes[i + width];
             }
             width /= 2;
         }
@@ -48,28 +70,38 @@ pub(crate) trait Lanes: Copy {
 
     /// The largest lane.
     #[inline(always)]
-    unsafe fn largest(self) -> f32 {
-        let mut lanes = [0.0f32; 16];
+    unsafe fn largest(self) -> Self::F {
+        let mut lanes = [Self::F::ZERO; 16];
         unsafe { self.store(lanes.as_mut_ptr()) };
-        lanes.iter().fold(f32::NEG_INFINITY, |a, &b| if a > b { a } else { b })
+        let mut largest = lanes[0];
+        for &lane in &lanes[1..] {
+            largest = if largest > lane { largest } else { lane };
+        }
+        largest
     }
 
     /// `e^self` to about 2 ulp; below -87.3 the smallest normal number, above 88.3 about 2.2e38. NaN stays NaN.
     /// Range reduction by powers of two and the polynomial of Cephes' `expf`.
     #[inline(always)]
     unsafe fn exp(self) -> Self {
+        unsafe { self.exp_f32() }
+    }
+
+    /// [`Self::exp`] of an f32.
+    #[inline(always)]
+    unsafe fn exp_f32(self) -> Self {
         unsafe {
-            let x = Self::splat(88.3).min(Self::splat(-87.3).max(self));
-            let n = x.mul(Self::splat(std::f32::consts::LOG2_E)).round();
-            let r = n.fma(Self::splat(-0.693_359_4), x);
-            let r = n.fma(Self::splat(2.121_944_4e-4), r);
-            let p = Self::splat(1.987_569_1e-4);
-            let p = p.fma(r, Self::splat(1.398_199_9e-3));
-            let p = p.fma(r, Self::splat(8.333_452e-3));
-            let p = p.fma(r, Self::splat(4.166_579_6e-2));
-            let p = p.fma(r, Self::splat(1.666_666_5e-1));
-            let p = p.fma(r, Self::splat(0.5));
-            let p = p.fma(r.mul(r), r.add(Self::splat(1.0)));
+            let x = Self::constant(88.3).min(Self::constant(-87.3).max(self));
+            let n = x.mul(Self::constant(std::f32::consts::LOG2_E)).round();
+            let r = n.fma(Self::constant(-0.693_359_4), x);
+            let r = n.fma(Self::constant(2.121_944_4e-4), r);
+            let p = Self::constant(1.987_569_1e-4);
+            let p = p.fma(r, Self::constant(1.398_199_9e-3));
+            let p = p.fma(r, Self::constant(8.333_452e-3));
+            let p = p.fma(r, Self::constant(4.166_579_6e-2));
+            let p = p.fma(r, Self::constant(1.666_666_5e-1));
+            let p = p.fma(r, Self::constant(0.5));
+            let p = p.fma(r.mul(r), r.add(Self::constant(1.0)));
             p.mul(n.pow2())
         }
     }
@@ -78,17 +110,17 @@ pub(crate) trait Lanes: Copy {
     #[inline(always)]
     unsafe fn sigmoid(self) -> Self {
         unsafe {
-            let one = Self::splat(1.0);
-            one.div(one.add(Self::splat(0.0).sub(self).exp()))
+            let one = Self::constant(1.0);
+            one.div(one.add(Self::constant(0.0).sub(self).exp()))
         }
     }
 }
 
 /// A piece of work written over [`Lanes`]. Implement `run` as `#[inline(always)]`.
-pub(crate) trait Kernel {
+pub(crate) trait Kernel<F = f32> {
     /// # Safety
     /// The CPU has the features of `L`; the pointers inside `self` are valid as the kernel's documentation says.
-    unsafe fn run<L: Lanes>(self);
+    unsafe fn run<L: Lanes<F = F>>(self);
 }
 
 /// A kind of vector unit, the narrowest first.
@@ -124,11 +156,20 @@ fn detected() -> Unit {
     Unit::Portable
 }
 
-/// Runs a kernel with the widest vectors that this CPU has.
+/// Runs a kernel with the widest vectors that this CPU has for its numbers.
 ///
 /// # Safety
 /// The pointers inside `kernel` are valid as its documentation says.
-pub(crate) unsafe fn dispatch<K: Kernel>(kernel: K) {
+pub(crate) unsafe fn dispatch<F: Float, K: Kernel<F>>(kernel: K) {
+    // SAFETY: the caller's promise is handed on.
+    unsafe { F::run(kernel) }
+}
+
+/// Runs an f32 kernel with the widest vectors.
+///
+/// # Safety
+/// As [`dispatch`].
+unsafe fn dispatch_f32<K: Kernel<f32>>(kernel: K) {
     match unit() {
         // SAFETY: `unit` has found the features on this CPU.
         #[cfg(target_arch = "x86_64")]
@@ -137,74 +178,7 @@ pub(crate) unsafe fn dispatch<K: Kernel>(kernel: K) {
         #[cfg(target_arch = "x86_64")]
         Unit::Avx2 => unsafe { x86::with_avx2(kernel) },
         // SAFETY: plain arrays need no features.
-        _ => unsafe { kernel.run::<Portable>() },
-    }
-}
-
-/// Plain arrays: what other CPUs run, vectorised by the compiler as far as it can.
-#[derive(Clone, Copy)]
-pub(crate) struct Portable([f32; 16]);
-
-macro_rules! lanewise {
-    ($self:ident, $b:ident, $f:expr) => {{
-        let mut out = [0.0f32; 16];
-        for i in 0..16 {
-            out[i] = $f($self.0[i], $b.0[i]);
-        }
-        Portable(out)
-    }};
-}
-
-impl Lanes for Portable {
-    #[inline(always)]
-    unsafe fn splat(x: f32) -> Self {
-        Self([x; 16])
-    }
-    #[inline(always)]
-    unsafe fn load(from: *const f32) -> Self {
-        Self(unsafe { from.cast::<[f32; 16]>().read_unaligned() })
-    }
-    #[inline(always)]
-    unsafe fn store(self, to: *mut f32) {
-        unsafe { to.cast::<[f32; 16]>().write_unaligned(self.0) }
-    }
-    #[inline(always)]
-    unsafe fn add(self, b: Self) -> Self {
-        lanewise!(self, b, |a, b| a + b)
-    }
-    #[inline(always)]
-    unsafe fn sub(self, b: Self) -> Self {
-        lanewise!(self, b, |a, b| a - b)
-    }
-    #[inline(always)]
-    unsafe fn mul(self, b: Self) -> Self {
-        lanewise!(self, b, |a, b| a * b)
-    }
-    #[inline(always)]
-    unsafe fn div(self, b: Self) -> Self {
-        lanewise!(self, b, |a, b| a / b)
-    }
-    #[inline(always)]
-    unsafe fn fma(self, b: Self, c: Self) -> Self {
-        let product = lanewise!(self, b, |a, b| a * b);
-        lanewise!(product, c, |a, b| a + b)
-    }
-    #[inline(always)]
-    unsafe fn max(self, b: Self) -> Self {
-        lanewise!(self, b, |a, b| if a > b { a } else { b })
-    }
-    #[inline(always)]
-    unsafe fn min(self, b: Self) -> Self {
-        lanewise!(self, b, |a, b| if a < b { a } else { b })
-    }
-    #[inline(always)]
-    unsafe fn round(self) -> Self {
-        // Adding and taking away 1.5 · 2^23 rounds to the nearest integer.
-        lanewise!(self, self, |a: f32, _| (a + 12_582_912.0) - 12_582_912.0)
-    }
-    #[inline(always)]
-    unsafe fn pow2(self) -> Self {
-        lanewise!(self, self, |a: f32, _| f32::from_bits(((a as i32).wrapping_add(127) as u32) << 23))
+        _ => unsafe { kernel.run::<Portable<f32>>() },
     }
 }
 
@@ -221,7 +195,7 @@ pub(crate) mod tests {
 
     impl Kernel for Exp<'_> {
         #[inline(always)]
-        unsafe fn run<L: Lanes>(self) {
+        unsafe fn run<L: Lanes<F = f32>>(self) {
             for (x, y) in self.0.chunks_exact(16).zip(self.1.chunks_exact_mut(16)) {
                 unsafe { L::load(x.as_ptr()).exp().store(y.as_mut_ptr()) }
             }
@@ -241,7 +215,7 @@ pub(crate) mod tests {
     #[test]
     fn exp_is_right_on_every_unit() {
         check_exp(|e| unsafe { dispatch(e) });
-        check_exp(|e| unsafe { e.run::<Portable>() });
+        check_exp(|e| unsafe { e.run::<Portable<f32>>() });
         #[cfg(target_arch = "x86_64")]
         if unit() >= Unit::Avx2 {
             check_exp(|e| unsafe { x86::with_avx2(e) });

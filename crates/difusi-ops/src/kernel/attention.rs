@@ -8,7 +8,7 @@ use super::{
     softmax::{self, NEVER},
     tokens::{Rows, Tokens, unpack},
 };
-use crate::buffer::{filled, with_scratch};
+use crate::buffer::{filled, with_parts};
 
 /// Query rows per block.
 const BLOCK: usize = 64;
@@ -145,17 +145,5 @@ fn backward_head([q, k, v, dy]: [Tokens<'_>; 4], job: usize, head: &Head, put: i
         unpack(head.along(dk), rows, wide);
         unpack(head.along(dv), k_along, wide);
         put([dq, rows, k_along]);
-    });
-}
-
-/// Lends scratch in parts of these sizes (whole cache lines each), with unknown contents.
-pub(crate) fn with_parts<const N: usize>(sizes: [usize; N], work: impl FnOnce([&mut [f32]; N])) {
-    let sizes = sizes.map(|n| n.next_multiple_of(16));
-    with_scratch(sizes.iter().sum(), |mut rest| {
-        work(sizes.map(|n| {
-            let (part, tail) = std::mem::take(&mut rest).split_at_mut(n);
-            rest = tail;
-            part
-        }));
     });
 }

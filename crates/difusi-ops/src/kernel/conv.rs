@@ -32,6 +32,14 @@ impl ConvShape {
         [batch, self.spec.output(height, kh), self.spec.output(width, kw), out]
     }
 
+    /// The shapes in words, and the floating-point operations of one pass.
+    pub(crate) fn label(&self) -> (String, f64) {
+        let ([b, h, w, i], [o, _, kh, kw]) = (self.x, self.weight);
+        let stride = if self.spec.stride > 1 { format!(" /{}", self.spec.stride) } else { String::new() };
+        let pixels: usize = self.y()[..3].iter().product();
+        (format!("{b}x{h}x{w}x{i} -> {o}, {kh}x{kw}{stride}"), 2.0 * (pixels * i * o * kh * kw) as f64)
+    }
+
     /// `x → y`.
     pub(crate) fn forward(&self) -> Sweep {
         let ([_, height, width, _], [_, _, kh, kw]) = (self.y(), self.weight);

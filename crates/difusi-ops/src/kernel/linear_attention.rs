@@ -4,12 +4,11 @@
 use rayon::prelude::*;
 
 use super::{
-    attention::with_parts,
     pack::{Block, Panel, blocks, fill_panel},
     softmax::{self, NEVER},
     tokens::{Rows, Tokens},
 };
-use crate::buffer::filled;
+use crate::buffer::{filled, with_parts};
 
 /// The sizes of one head, and the blocks of its panels.
 struct Head {

@@ -40,6 +40,11 @@ pub(crate) struct NormGradients {
 }
 
 impl NormShape {
+    /// The shape in words.
+    pub(crate) fn label(&self) -> (String, f64) {
+        (format!("{}x{}x{}", self.images, self.pixels, self.channels), 0.0)
+    }
+
     fn padded(&self) -> usize {
         self.channels.next_multiple_of(16)
     }
@@ -129,7 +134,7 @@ fn coefficient_gradients(sums: &[f32], given: Coefficients<'_>, shape: NormShape
 
 /// `√C / max(‖x‖, 1e-12)` and `1 / ‖x‖²` (0 where the length is clamped). NaN comes through.
 #[inline(always)]
-unsafe fn lengths<L: Lanes>(x: *const f32, padded: usize, channels: usize) -> (f32, f32) {
+unsafe fn lengths<L: Lanes<F = f32>>(x: *const f32, padded: usize, channels: usize) -> (f32, f32) {
     unsafe {
         let (mut a, mut b) = (L::splat(0.0), L::splat(0.0));
         let mut i = 0;
@@ -160,7 +165,7 @@ struct Forward<'a> {
 
 impl Kernel for Forward<'_> {
     #[inline(always)]
-    unsafe fn run<L: Lanes>(self) {
+    unsafe fn run<L: Lanes<F = f32>>(self) {
         let NormShape { channels, silu, .. } = self.shape;
         let padded = self.shape.padded();
         let mut staged = [0.0f32; 1024];
@@ -188,7 +193,7 @@ impl Kernel for Forward<'_> {
 }
 
 #[inline(always)]
-unsafe fn row_forward<L: Lanes>(
+unsafe fn row_forward<L: Lanes<F = f32>>(
     x: *const f32,
     y: *mut f32,
     (a, shift): (*const f32, *const f32),
@@ -220,7 +225,7 @@ struct Backward<'a> {
 
 impl Kernel for Backward<'_> {
     #[inline(always)]
-    unsafe fn run<L: Lanes>(self) {
+    unsafe fn run<L: Lanes<F = f32>>(self) {
         let channels = self.shape.channels;
         let padded = self.shape.padded();
         let (slopes, staged) = self.rows.split_at_mut(padded);
@@ -262,7 +267,7 @@ struct Row {
 impl Row {
     /// With `n = x · inverse` and `z = a n + shift`: `dn = a dz`, `dx = inverse (dn - x (dn · x) / ‖x‖²)`.
     #[inline(always)]
-    unsafe fn backward<L: Lanes>(&self, x: *const f32, dy: *const f32, dx: *mut f32) {
+    unsafe fn backward<L: Lanes<F = f32>>(&self, x: *const f32, dy: *const f32, dx: *mut f32) {
         unsafe {
             let (inverse, per_square) = lengths::<L>(x, self.padded, self.channels);
             let (scale, one) = (L::splat(inverse), L::splat(1.0));

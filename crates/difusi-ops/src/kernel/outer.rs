@@ -62,7 +62,7 @@ struct Area {
 
 impl Kernel for Tiles<'_> {
     #[inline(always)]
-    unsafe fn run<L: Lanes>(self) {
+    unsafe fn run<L: Lanes<F = f32>>(self) {
         unsafe {
             match self.vectors {
                 4 => self.areas::<L, 6, 4>(),
@@ -76,7 +76,7 @@ impl Kernel for Tiles<'_> {
 
 impl Tiles<'_> {
     #[inline(always)]
-    unsafe fn areas<L: Lanes, const P: usize, const V: usize>(&self) {
+    unsafe fn areas<L: Lanes<F = f32>, const P: usize, const V: usize>(&self) {
         let [height, width] = self.of.pixels;
         let columns = width.div_ceil(width.div_ceil(PIXELS));
         let rows = height.div_ceil(height.div_ceil((PIXELS / columns).max(1)));
@@ -90,7 +90,7 @@ impl Tiles<'_> {
 
     /// All tiles over a few pixels: `P` rows of the panel at a time, then 4, 2, 1 for what is left of a run.
     #[inline(always)]
-    unsafe fn area<L: Lanes, const P: usize, const V: usize>(&self, area: Area) {
+    unsafe fn area<L: Lanes<F = f32>, const P: usize, const V: usize>(&self, area: Area) {
         let run = self.of.run;
         for r in 0..self.of.runs {
             let mut k = 0;
@@ -116,7 +116,7 @@ impl Tiles<'_> {
 
     /// The register tile: `P` rows of the panel by `V` vectors of columns.
     #[inline(always)]
-    unsafe fn tile<L: Lanes, const P: usize, const V: usize>(&self, area: Area, r: usize, k: usize) {
+    unsafe fn tile<L: Lanes<F = f32>, const P: usize, const V: usize>(&self, area: Area, r: usize, k: usize) {
         let of = &self.of;
         unsafe {
             let sums = self.sums.add((r * of.run + k) * 16 * V);

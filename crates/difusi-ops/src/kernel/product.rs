@@ -58,7 +58,7 @@ struct Tiles<'a> {
 
 impl Kernel for Tiles<'_> {
     #[inline(always)]
-    unsafe fn run<L: Lanes>(self) {
+    unsafe fn run<L: Lanes<F = f32>>(self) {
         for &block in self.of.panel.blocks {
             unsafe {
                 match block.vectors {
@@ -84,7 +84,7 @@ const RESIDENT: usize = 24 << 10;
 
 impl Tiles<'_> {
     #[inline(always)]
-    unsafe fn block<L: Lanes, const P: usize, const V: usize>(&self, block: Block) {
+    unsafe fn block<L: Lanes<F = f32>, const P: usize, const V: usize>(&self, block: Block) {
         let Product { runs, run, .. } = self.of;
         let most = RESIDENT / (64 * V);
         let ragged = block.first + 16 * V > self.of.panel.columns;
@@ -103,7 +103,7 @@ impl Tiles<'_> {
 
     /// All rows over a piece of the depth: the sums start from `start` at the first piece, else from what is there.
     #[inline(always)]
-    unsafe fn piece<L: Lanes, const P: usize, const V: usize>(&self, block: Block, piece: Piece) {
+    unsafe fn piece<L: Lanes<F = f32>, const P: usize, const V: usize>(&self, block: Block, piece: Piece) {
         let Product { input, pixels, run, row, panel, start, .. } = self.of;
         let valid = (16 * V).min(panel.columns - block.first);
         let is_first = piece.r[0] == 0 && piece.k[0] == 0;
@@ -138,7 +138,7 @@ impl Tiles<'_> {
 
     /// The register tile: `P` rows by `V` vectors of columns, from where `x` and `weight` point.
     #[inline(always)]
-    unsafe fn tile<L: Lanes, const P: usize, const V: usize>(
+    unsafe fn tile<L: Lanes<F = f32>, const P: usize, const V: usize>(
         &self,
         x: [*const f32; P],
         mut weight: *const f32,
@@ -172,7 +172,7 @@ impl Tiles<'_> {
 
 /// Writes the first `valid` of `16 V` values.
 #[inline(always)]
-unsafe fn store<L: Lanes, const V: usize>(sums: [L; V], to: *mut f32, valid: usize) {
+unsafe fn store<L: Lanes<F = f32>, const V: usize>(sums: [L; V], to: *mut f32, valid: usize) {
     unsafe {
         if valid == 16 * V {
             for v in 0..V {

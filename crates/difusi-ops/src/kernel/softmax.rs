@@ -21,7 +21,7 @@ struct Rows<'a> {
 
 impl Kernel for Rows<'_> {
     #[inline(always)]
-    unsafe fn run<L: Lanes>(self) {
+    unsafe fn run<L: Lanes<F = f32>>(self) {
         for row in self.values.chunks_exact_mut(self.width) {
             let row = row.as_mut_ptr();
             unsafe {
@@ -61,7 +61,7 @@ struct RowsBackward<'a> {
 
 impl Kernel for RowsBackward<'_> {
     #[inline(always)]
-    unsafe fn run<L: Lanes>(self) {
+    unsafe fn run<L: Lanes<F = f32>>(self) {
         for (p, dp) in self.p.chunks_exact(self.width).zip(self.dp.chunks_exact_mut(self.width)) {
             let (p, dp) = (p.as_ptr(), dp.as_mut_ptr());
             unsafe {
@@ -92,7 +92,7 @@ struct Columns<'a> {
 
 impl Kernel for Columns<'_> {
     #[inline(always)]
-    unsafe fn run<L: Lanes>(self) {
+    unsafe fn run<L: Lanes<F = f32>>(self) {
         let rows = self.values.len() / self.width;
         for i in (0..self.width).step_by(16) {
             let at = unsafe { self.values.as_mut_ptr().add(i) };
@@ -131,7 +131,7 @@ struct ColumnsBackward<'a> {
 
 impl Kernel for ColumnsBackward<'_> {
     #[inline(always)]
-    unsafe fn run<L: Lanes>(self) {
+    unsafe fn run<L: Lanes<F = f32>>(self) {
         let rows = self.p.len() / self.width;
         for i in (0..self.width).step_by(16) {
             unsafe {

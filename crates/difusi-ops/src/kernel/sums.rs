@@ -41,7 +41,7 @@ struct Columns<'a> {
 
 impl Kernel for Columns<'_> {
     #[inline(always)]
-    unsafe fn run<L: Lanes>(self) {
+    unsafe fn run<L: Lanes<F = f32>>(self) {
         let columns = self.sums.len();
         let whole = columns / 16 * 16;
         for first in (0..whole).step_by(16) {

@@ -29,6 +29,12 @@ impl Tokens<'_> {
         }
     }
 
+    /// The shape of these queries with these keys in words, and the floating-point operations of full attention.
+    pub(crate) fn label(&self, keys: &Self) -> (String, f64) {
+        let ([b, h, n, d], m) = (self.dims, keys.dims[2]);
+        (format!("{b}x{h}x{n}x{d}, {m} keys"), 4.0 * (b * h * n * m * d) as f64)
+    }
+
     /// How many values.
     pub(crate) fn len(&self) -> usize {
         self.dims.iter().product()

@@ -2,6 +2,8 @@
 
 use std::arch::x86_64::*;
 
+use burn::tensor::bf16;
+
 use super::{Kernel, Lanes};
 
 /// # Safety
@@ -22,6 +24,26 @@ pub(super) unsafe fn with_avx2<K: Kernel>(kernel: K) {
 pub(super) struct Avx512(__m512);
 
 impl Lanes for Avx512 {
+    type F = f32;
+    #[inline(always)]
+    unsafe fn widen(from: *const bf16) -> Self {
+        unsafe {
+            let halves = _mm256_loadu_si256(from.cast());
+            Self(_mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(halves))))
+        }
+    }
+    #[inline(always)]
+    unsafe fn narrow(self, to: *mut bf16) {
+        unsafe {
+            let bits = _mm512_castps_si512(self.0);
+            let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+            let rounded = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+            let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(self.0, self.0);
+            let quiet = _mm512_or_si512(bits, _mm512_set1_epi32(0x0040_0000));
+            let bits = _mm512_mask_mov_epi32(rounded, nan, quiet);
+            _mm256_storeu_si256(to.cast(), _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(bits)));
+        }
+    }
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self {
         unsafe { Self(_mm512_set1_ps(x)) }
@@ -84,7 +106,43 @@ macro_rules! halves {
     };
 }
 
+/// Eight f32 as eight bf16 in the low halves of 32-bit lanes.
+///
+/// # Safety
+/// Needs AVX2.
+#[inline(always)]
+unsafe fn narrow_half(x: __m256) -> __m256i {
+    unsafe {
+        let bits = _mm256_castps_si256(x);
+        let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
+        let rounded = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+        let nan = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_UNORD_Q>(x, x));
+        let quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x0040_0000));
+        _mm256_srli_epi32::<16>(_mm256_blendv_epi8(rounded, quiet, nan))
+    }
+}
+
 impl Lanes for Avx2 {
+    type F = f32;
+    #[inline(always)]
+    unsafe fn widen(from: *const bf16) -> Self {
+        #[inline(always)]
+        unsafe fn half(from: *const bf16) -> __m256 {
+            unsafe {
+                let halves = _mm_loadu_si128(from.cast());
+                _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(halves)))
+            }
+        }
+        unsafe { Self(half(from), half(from.add(8))) }
+    }
+    #[inline(always)]
+    unsafe fn narrow(self, to: *mut bf16) {
+        unsafe {
+            // Packing works within 128-bit halves; the permutation puts the quarters in order.
+            let packed = _mm256_packus_epi32(narrow_half(self.0), narrow_half(self.1));
+            _mm256_storeu_si256(to.cast(), _mm256_permute4x64_epi64::<0b11_01_10_00>(packed));
+        }
+    }
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self {
         unsafe { Self(_mm256_set1_ps(x), _mm256_set1_ps(x)) }
