@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use difusi::DeviceChoice;
 
 /// Diffusion models: train, sample and look inside, in one binary.
 #[derive(Debug, Parser)]
@@ -15,20 +16,13 @@ pub(crate) struct Cli {
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,
 
-    /// Where to compute.
-    #[arg(long, global = true, value_enum, default_value_t = DeviceKind::Cpu)]
-    pub(crate) device: DeviceKind,
+    /// Where train, sample and predict compute; all but the CPU are features of the build (`--features wgpu`).
+    #[arg(long, global = true, value_name = "cpu|wgpu|vulkan|cuda[:INDEX]", default_value_t = DeviceChoice::Cpu)]
+    pub(crate) device: DeviceChoice,
 
     /// Machine-readable results on stdout (progress stays on stderr).
     #[arg(long, global = true)]
     pub(crate) json: bool,
-}
-
-/// Devices this build knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum DeviceKind {
-    /// The processor.
-    Cpu,
 }
 
 #[derive(Debug, Subcommand)]

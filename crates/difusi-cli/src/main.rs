@@ -18,7 +18,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Cli, Command, DeviceKind};
+use args::{Cli, Command};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -48,14 +48,12 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     if let Some(n) = cli.threads {
         difusi::set_threads(usize::from(n))?;
     }
-    let device = match cli.device {
-        DeviceKind::Cpu => difusi::Device::flex(),
-    };
+    let device = || cli.device.open();
     match &cli.command {
-        Command::Train(a) => train::train(a, &device, cli.json),
-        Command::Sample(a) => sample::sample(a, &device, cli.json),
-        Command::Predict(a) => model::predict(a, &device, cli.json),
-        Command::Convert(a) => model::convert(a, &device, cli.json),
+        Command::Train(a) => train::train(a, cli.device, cli.json),
+        Command::Sample(a) => sample::sample(a, &device()?, cli.json),
+        Command::Predict(a) => model::predict(a, &device()?, cli.json),
+        Command::Convert(a) => model::convert(a, &difusi::Device::flex(), cli.json),
         Command::Inspect(a) => inspect::inspect(a, cli.json),
         Command::Data(a) => data::data(a, cli.json),
         Command::Schedule(a) => figures::schedule(a, cli.json),

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 use difusi::data::DataConfig;
-use difusi::{Device, FineTune, ModelConfig, OpenModel, Run, RunConfig, RunEvent, RunOptions, RunStart, presets};
+use difusi::{DeviceChoice, FineTune, ModelConfig, OpenModel, Run, RunConfig, RunEvent, RunOptions, RunStart, presets};
 
 use crate::args::TrainArgs;
 use crate::progress::{Progress, bytes, span};
@@ -16,7 +16,7 @@ use crate::usage::{Interrupted, usage};
 /// Steps whose loss the progress line averages.
 const SMOOTH: f64 = 50.0;
 
-pub(crate) fn train(args: &TrainArgs, device: &Device, json: bool) -> anyhow::Result<()> {
+pub(crate) fn train(args: &TrainArgs, device: DeviceChoice, json: bool) -> anyhow::Result<()> {
     let started = Instant::now();
     let (config, name) = resolve(args)?;
     let out = folder(args, &name);
@@ -39,13 +39,12 @@ pub(crate) fn train(args: &TrainArgs, device: &Device, json: bool) -> anyhow::Re
         .from
         .as_ref()
         .map(|path| FineTune { model: OpenModel { config: args.from_config.clone(), ..OpenModel::new(path) } });
-    let options =
-        RunOptions { config, data: args.data.clone(), out: out.clone(), start, from, command: command_line() };
-    let mut run = Run::open(options, device)?;
+    let options = RunOptions { config, data: args.data.clone(), out, start, from, command: command_line() };
+    let mut run = Run::open(options, &device.open()?)?;
     announce(&run, started);
     let finished = steps(&mut run, &stop)?;
     if !finished {
-        return interrupted(&mut run, args, &out);
+        return interrupted(&mut run, args, device);
     }
     finish(&mut run, started, json)
 }
@@ -175,7 +174,7 @@ fn said(event: &RunEvent) -> String {
     }
 }
 
-fn interrupted(run: &mut Run, args: &TrainArgs, out: &Path) -> anyhow::Result<()> {
+fn interrupted(run: &mut Run, args: &TrainArgs, device: DeviceChoice) -> anyhow::Result<()> {
     let state = run.save()?;
     let mut more = args.data.as_ref().map(|d| format!(" --data {}", d.display())).unwrap_or_default();
     // A preset is resumed with the run's own config, a file is read again.
@@ -183,7 +182,10 @@ fn interrupted(run: &mut Run, args: &TrainArgs, out: &Path) -> anyhow::Result<()
         more.extend(args.overrides.iter().map(|set| format!(" --set '{set}'")));
     }
     errln!("stopped after step {}, saved {}", run.steps_done(), state.display());
-    errln!("go on:  difusi train {} --out {}{more} --resume", args.config, out.display());
+    if device != DeviceChoice::default() {
+        more.push_str(&format!(" --device {device}"));
+    }
+    errln!("go on:  difusi train {} --out {}{more} --resume", args.config, run.folder().display());
     Err(Interrupted.into())
 }
 

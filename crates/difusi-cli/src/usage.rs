@@ -38,6 +38,9 @@ pub(crate) fn is_usage(e: &anyhow::Error) -> bool {
         c.is::<Usage>()
             || c.is::<difusi::ConfigErrors>()
             || matches!(c.downcast_ref::<DataError>(), Some(DataError::Keys(_)))
-            || matches!(c.downcast_ref::<Error>(), Some(Error::Config(_) | Error::Data(DataError::Keys(_))))
+            || matches!(
+                c.downcast_ref::<Error>(),
+                Some(Error::Config(_) | Error::DeviceNotBuilt { .. } | Error::Data(DataError::Keys(_)))
+            )
     })
 }

@@ -8,6 +8,7 @@ use difusi_process::ProcessError;
 use difusi_store::StoreError;
 use difusi_train::TrainError;
 
+use crate::DeviceChoice;
 use crate::config::ConfigErrors;
 
 /// Any failure of this crate.
@@ -50,6 +51,24 @@ pub enum Error {
     /// Threads that are in use already.
     #[error("the number of threads cannot be set: {0}")]
     Threads(String),
+    /// A device that this build has no feature for.
+    #[error(
+        "--device is {device}, which this build leaves out; add its feature, as in `cargo build --release --features {feature}`"
+    )]
+    DeviceNotBuilt {
+        /// The device.
+        device: DeviceChoice,
+        /// The cargo feature.
+        feature: &'static str,
+    },
+    /// A device that the machine has not, or whose driver fails.
+    #[error("--device is {device}, but {problem}")]
+    Device {
+        /// The device.
+        device: DeviceChoice,
+        /// What is wrong and what to do.
+        problem: String,
+    },
     /// A file that is not a model, or lacks what is needed to use it as one.
     #[error("{}: {problem}", path.display())]
     Model {

@@ -8,6 +8,7 @@
 
 mod config;
 mod describe;
+mod device;
 mod error;
 pub mod figures;
 mod model;
@@ -26,6 +27,7 @@ pub use difusi_train as train;
 
 pub use config::{ConfigError, ConfigErrors, ModelConfig, RunConfig, override_sample, parse_schedule};
 pub use describe::{Described, describe};
+pub use device::DeviceChoice;
 pub use error::Error;
 pub use model::{Model, ModelCard, OpenModel, PredictIo, Weights, predict, write_prediction};
 pub use run::{FineTune, Run, RunEvent, RunOptions, RunStart, save_grid};

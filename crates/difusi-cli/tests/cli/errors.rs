@@ -115,3 +115,21 @@ fn wrong_usage_is_told_from_failure() {
         assert!(said.contains(part), "{args:?}: {said}");
     }
 }
+
+/// A device that nobody knows lists those there are, one that this build leaves out says how to get it.
+#[test]
+fn devices_are_checked_first() {
+    let place = Place::new();
+    let said = place.fails(2, &["train", "digits", "--device", "gpu"]);
+    assert!(said.contains("gpu") && said.contains("cpu, wgpu, vulkan, cuda or cuda:INDEX"), "{said}");
+    for (device, feature) in [("wgpu", "wgpu"), ("vulkan", "vulkan"), ("cuda:1", "cuda")] {
+        if difusi::DeviceChoice::is_built(device.parse().unwrap()) {
+            continue;
+        }
+        for command in [&["train", "digits"][..], &["sample", "m.pt"]] {
+            let said = place.fails(2, &[command, &["--device", device]].concat());
+            assert!(said.contains(&format!("cargo build --release --features {feature}")), "{said}");
+        }
+    }
+    assert!(!place.path("runs").exists());
+}

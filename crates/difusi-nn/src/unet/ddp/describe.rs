@@ -38,7 +38,7 @@ pub struct Cost {
 impl UnetConfig {
     /// Names and shapes of the parameters, in order. Fails where [`UnetConfig::check`] finds anything.
     pub fn parameters(&self) -> Result<Vec<ParamInfo>, NnError> {
-        Ok(named_parameters(&self.init(Noise::new(0), &Device::default())?)) // nothing is drawn
+        Ok(named_parameters(&self.init(Noise::new(0), &Device::flex())?)) // nothing is drawn
     }
 
     /// The layers in the order they run, for images of `size`. Fails where [`UnetConfig::check`] or
