@@ -9,7 +9,7 @@
 use std::{sync::LazyLock, time::Instant};
 
 use burn::tensor::{Device, Distribution, Tensor};
-use difusi_ops::{self as ops, ConvSpec, composed};
+use difusi_ops::{self as ops, AttentionKind, ConvSpec, composed};
 
 type Op<'a> = &'a dyn Fn(&[Tensor<4>]) -> Tensor<4>;
 
@@ -131,25 +131,29 @@ fn norms(batch: usize) {
 
 fn attentions(batch: usize) {
     let (heads, d) = (4, 32);
-    for n in [784, 196, 49] {
-        let view = |x: &Tensor<4>| x.clone().swap_dims(1, 2);
-        let (q, kv) = ([batch, n, heads, d], [batch, n + 4, heads, d]);
+    let shape = |t: &[Tensor<4>]| {
+        let [b, n, c, _] = t[0].dims();
+        (t[0].clone().reshape([b, n, c]), Some(t[1].clone()), heads)
+    };
+    for (kind, n) in [784, 196, 49]
+        .map(|n| (AttentionKind::Linear, n))
+        .into_iter()
+        .chain([784, 196, 49].map(|n| (AttentionKind::Full, n)))
+    {
+        let full = if kind == AttentionKind::Full { 4.0 * (batch * heads * n * (n + 4) * d) as f64 / 1e9 } else { 0.0 };
         row(
-            &format!("linear attention, {n} tokens"),
-            0.0,
-            &|t| ops::linear_attention(view(&t[0]), view(&t[1]), view(&t[2])),
-            &|t| composed::linear_attention(view(&t[0]), view(&t[1]), view(&t[2])),
-            &[q, kv, kv],
+            &format!("{kind:?} attention, {n} tokens"),
+            full,
+            &|t| {
+                let (qkv, memory, heads) = shape(t);
+                ops::self_attention(qkv, memory, heads, kind).unsqueeze_dim(3)
+            },
+            &|t| {
+                let (qkv, memory, heads) = shape(t);
+                composed::self_attention(qkv, memory, heads, kind).unsqueeze_dim(3)
+            },
+            &[[batch, n, 3 * heads * d, 1], [2, heads, 4, d]],
         );
-        if n < 300 {
-            row(
-                &format!("attention, {n} tokens"),
-                0.0,
-                &|t| ops::attention(view(&t[0]), view(&t[1]), view(&t[2])),
-                &|t| composed::attention(view(&t[0]), view(&t[1]), view(&t[2])),
-                &[q, kv, kv],
-            );
-        }
     }
 }
 

@@ -1,35 +1,64 @@
-//! Full and linear self-attention over tokens.
+//! Full and linear attention over tokens.
 //!
 //! Full: arXiv:1706.03762 eq. 1. Linear: arXiv:1812.01243, with the scaling of denoising-diffusion-pytorch's `LinearAttention`.
+//! Learned keys and values beside the tokens' own ("memory"): arXiv:1907.01470.
 //! Deliberately absent: masks, dropout, projections (those are 1x1 convolutions of the network).
 
 use burn::{backend::Dispatch, tensor::Tensor};
 
-use crate::{composed, extension::CpuOps, route::has_kernel, rules::Ternary};
+use crate::{
+    composed,
+    extension::CpuOps,
+    route::has_kernel,
+    rules::{Fused, Ternary},
+};
 
-/// `softmax(q kᵀ / √D) v`. `q` `[B, heads, N, D]`; `k`, `v` `[B, heads, M, D]` → `[B, heads, N, D]`.
+/// How tokens attend to each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttentionKind {
+    /// `softmax(q kᵀ / √D) v`: cost grows with the square of the number of tokens.
+    Full,
+    /// `softmax_D(q) / √D · (softmax_tokens(k)ᵀ v)`: cost grows with the number of tokens.
+    Linear,
+}
+
+/// Self-attention of what one projection gives: `qkv` `[B, N, 3 heads D]` holds the queries of all heads, then their keys, then
+/// their values. `memory` `[2, heads, M, D]` are learned keys and values that every image attends to before its own.
+/// Returns `[B, N, heads D]`.
 ///
 /// # Panics
 /// On shapes that do not fit.
-pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> Tensor<4> {
-    if has_kernel(&q) { run([q, k, v], Ternary::Attention) } else { composed::attention(q, k, v) }
+pub fn self_attention(qkv: Tensor<3>, memory: Option<Tensor<4>>, heads: usize, kind: AttentionKind) -> Tensor<3> {
+    let [_, tokens, channels] = qkv.dims();
+    assert!(tokens > 0 && channels > 0, "there is nothing to attend to in {:?}", qkv.dims());
+    assert!(heads > 0 && channels % (3 * heads) == 0, "{channels} channels are not q, k and v of {heads} heads");
+    if let Some([two, of, _, depth]) = memory.as_ref().map(Tensor::dims) {
+        let fits = [two, of, depth] == [2, heads, channels / (3 * heads)];
+        assert!(fits, "memory [{two}, {of}, _, {depth}] does not fit {heads} heads in {channels} channels");
+    }
+    if !has_kernel(&qkv) {
+        return composed::self_attention(qkv, memory, heads, kind);
+    }
+    let (qkv, rule) = (qkv.into_dispatch(), Fused { kind, heads });
+    Tensor::from_dispatch(match memory {
+        Some(memory) => Dispatch::attention_with_memory(qkv, memory.into_dispatch(), rule),
+        None => Dispatch::attention(qkv, rule),
+    })
 }
 
-/// Linear attention: `q` softmaxed over `D` and scaled by `D^-0.5`, `k` softmaxed over its `M` tokens, `q (kᵀ v)`.
-/// `q` `[B, heads, N, D]`; `k`, `v` `[B, heads, M, D]` → `[B, heads, N, D]`.
+/// Attention of queries to separate keys and values. `q` `[B, heads, N, D]`; `k`, `v` `[B, heads, M, D]` → `[B, heads, N, D]`.
 ///
 /// # Panics
 /// On shapes that do not fit.
-pub fn linear_attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> Tensor<4> {
-    if has_kernel(&q) { run([q, k, v], Ternary::LinearAttention) } else { composed::linear_attention(q, k, v) }
-}
-
-fn run(tokens: [Tensor<4>; 3], rule: Ternary) -> Tensor<4> {
-    let [[b, h, _, d], k, v] = tokens.each_ref().map(Tensor::dims);
+pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, kind: AttentionKind) -> Tensor<4> {
+    let [[b, h, n, d], keys, values] = [&q, &k, &v].map(Tensor::dims);
     assert!(
-        k == v && [k[0], k[1], k[3]] == [b, h, d],
-        "queries [{b}, {h}, _, {d}] do not fit keys {k:?}, values {v:?}"
+        keys == values && [keys[0], keys[1], keys[3]] == [b, h, d] && keys[2] > 0 && n > 0,
+        "queries [{b}, {h}, {n}, {d}] do not fit keys {keys:?}, values {values:?}"
     );
-    let [q, k, v] = tokens.map(Tensor::into_dispatch);
-    Tensor::from_dispatch(Dispatch::ternary(q, k, v, rule))
+    if !has_kernel(&q) {
+        return composed::attention(q, k, v, kind);
+    }
+    let [q, k, v] = [q, k, v].map(Tensor::into_dispatch);
+    Tensor::from_dispatch(Dispatch::ternary(q, k, v, Ternary::Attention(kind)))
 }

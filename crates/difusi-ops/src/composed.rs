@@ -9,7 +9,7 @@ use burn::tensor::{
     ops::ConvOptions,
 };
 
-use crate::ConvSpec;
+use crate::{AttentionKind, ConvSpec};
 
 /// See [`crate::conv2d`].
 pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, spec: ConvSpec) -> Tensor<4> {
@@ -52,19 +52,39 @@ pub fn rms_norm_silu(x: Tensor<4>, gain: Tensor<1>, scale_shift: Option<(Tensor<
     })
 }
 
-/// See [`crate::attention`].
-pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> Tensor<4> {
-    let [_, _, _, depth] = q.dims();
-    let scores = q.matmul(k.swap_dims(2, 3)) * (depth as f64).powf(-0.5); // [B, H, N, M]
-    softmax(scores, 3).matmul(v)
+/// See [`crate::self_attention`].
+pub fn self_attention(qkv: Tensor<3>, memory: Option<Tensor<4>>, heads: usize, kind: AttentionKind) -> Tensor<3> {
+    let [batch, tokens, channels] = qkv.dims();
+    let (hidden, depth) = (channels / 3, channels / (3 * heads));
+    let [q, k, v] = [0, 1, 2].map(|part| {
+        let part = qkv.clone().narrow(2, part * hidden, hidden);
+        part.reshape([batch, tokens, heads, depth]).swap_dims(1, 2)
+    });
+    let (k, v) = match memory {
+        Some(memory) => {
+            let [_, _, remembered, _] = memory.dims();
+            let join = |part: usize, x: Tensor<4>| {
+                let own = memory.clone().narrow(0, part, 1).expand([batch, heads, remembered, depth]);
+                Tensor::cat(vec![own, x], 2)
+            };
+            (join(0, k), join(1, v))
+        }
+        None => (k, v),
+    };
+    attention(q, k, v, kind).swap_dims(1, 2).reshape([batch, tokens, hidden])
 }
 
-/// See [`crate::linear_attention`].
-pub fn linear_attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> Tensor<4> {
+/// See [`crate::attention`].
+pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, kind: AttentionKind) -> Tensor<4> {
     let [_, _, _, depth] = q.dims();
-    let q = softmax(q, 3) * (depth as f64).powf(-0.5);
-    let context = softmax(k, 2).swap_dims(2, 3).matmul(v); // [B, H, D, D]
-    q.matmul(context)
+    let scale = (depth as f64).powf(-0.5);
+    match kind {
+        AttentionKind::Full => softmax(q.matmul(k.swap_dims(2, 3)) * scale, 3).matmul(v), // scores [B, H, N, M]
+        AttentionKind::Linear => {
+            let context = softmax(k, 2).swap_dims(2, 3).matmul(v); // [B, H, D, D]
+            (softmax(q, 3) * scale).matmul(context)
+        }
+    }
 }
 
 /// See [`crate::upsample_nearest2`].

@@ -17,13 +17,15 @@ use burn::backend::{
 };
 use burn_flex::FlexTensor;
 
-use crate::rules::{Norm, Rule, Ternary, Unary};
+use crate::rules::{Fused, Norm, Rule, Ternary, Unary};
 
 /// What burn dispatches.
 #[backend_extension(Flex, Autodiff)]
 pub(crate) trait CpuOps: Backend {
     fn unary(x: FloatTensor<Self>, rule: Unary) -> FloatTensor<Self>;
     fn ternary(a: FloatTensor<Self>, b: FloatTensor<Self>, c: FloatTensor<Self>, rule: Ternary) -> FloatTensor<Self>;
+    fn attention(qkv: FloatTensor<Self>, rule: Fused) -> FloatTensor<Self>;
+    fn attention_with_memory(qkv: FloatTensor<Self>, memory: FloatTensor<Self>, rule: Fused) -> FloatTensor<Self>;
     fn norm(
         x: FloatTensor<Self>,
         gain: FloatTensor<Self>,
@@ -42,6 +44,14 @@ impl CpuOps for Flex {
         rule.forward([a, b, c])
     }
 
+    fn attention(qkv: FlexTensor, rule: Fused) -> FlexTensor {
+        Rule::<1>::forward(rule, [qkv])
+    }
+
+    fn attention_with_memory(qkv: FlexTensor, memory: FlexTensor, rule: Fused) -> FlexTensor {
+        Rule::<2>::forward(rule, [qkv, memory])
+    }
+
     fn norm(x: FlexTensor, gain: FlexTensor, scale: FlexTensor, shift: FlexTensor, rule: Norm) -> FlexTensor {
         rule.forward([x, gain, scale, shift])
     }
@@ -54,6 +64,14 @@ impl<C: CheckpointStrategy> CpuOps for Autodiff<Flex, C> {
 
     fn ternary(a: FloatTensor<Self>, b: FloatTensor<Self>, c: FloatTensor<Self>, rule: Ternary) -> FloatTensor<Self> {
         record::<C, _, 3>(rule, [a, b, c])
+    }
+
+    fn attention(qkv: FloatTensor<Self>, rule: Fused) -> FloatTensor<Self> {
+        record::<C, _, 1>(rule, [qkv])
+    }
+
+    fn attention_with_memory(qkv: FloatTensor<Self>, memory: FloatTensor<Self>, rule: Fused) -> FloatTensor<Self> {
+        record::<C, _, 2>(rule, [qkv, memory])
     }
 
     fn norm(

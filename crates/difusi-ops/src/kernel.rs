@@ -9,8 +9,12 @@
 )]
 
 pub(crate) mod attention;
+#[cfg(test)]
+pub(crate) mod check;
 pub(crate) mod conv;
 pub(crate) mod conv_grad;
+pub(crate) mod dense;
+pub(crate) mod heads;
 pub(crate) mod layout;
 pub(crate) mod linear_attention;
 pub(crate) mod norm;
@@ -25,15 +29,14 @@ pub(crate) mod tokens;
 #[cfg(test)]
 mod tests {
     use super::{
-        attention,
         conv::{self, ConvShape},
-        conv_grad, linear_attention,
+        conv_grad, heads,
         norm::{self, Coefficients, NormShape},
         sums,
-        tokens::Tokens,
+        tokens::{Place, Qkv, Source},
     };
     use crate::{
-        ConvSpec,
+        AttentionKind, ConvSpec,
         simd::{Unit, tests::LIMIT},
     };
 
@@ -80,12 +83,15 @@ mod tests {
             let d = norm::backward(&x, given, &dy, shape);
             results.extend([norm::forward(&x, given, shape), d.x, d.gain, d.scale, d.shift]);
         }
-        let data = numbers(2 * 90 * 20, 9);
-        let tokens = Tokens { data: &data, dims: [2, 1, 90, 20], strides: [1800, 1800, 20] };
-        results.push(attention::forward(tokens, tokens, tokens));
-        results.extend(attention::backward(tokens, tokens, tokens, tokens));
-        results.push(linear_attention::forward(tokens, tokens, tokens));
-        results.extend(linear_attention::backward(tokens, tokens, tokens, tokens));
+        let (qkv, dy, memory) = (numbers(2 * 90 * 120, 9), numbers(2 * 90 * 40, 10), numbers(2 * 2 * 3 * 20, 11));
+        let dims = [2, 2, 90, 20];
+        let of = Qkv::fused(&qkv, dims, &memory);
+        for kind in [AttentionKind::Full, AttentionKind::Linear] {
+            results.push(heads::forward(kind, &of));
+            let dy = Source { data: &dy, place: Place::part(dims, 0, 1), memory: &[] };
+            let (dx, dmemory) = heads::backward_fused(kind, &of, &dy);
+            results.extend([dx, dmemory]);
+        }
         results
     }
 }

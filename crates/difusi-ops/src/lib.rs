@@ -25,7 +25,7 @@ mod rules;
 mod simd;
 
 pub use adam::{AdamStep, ParamState, WeightDecay, ema_update};
-pub use attention::{attention, linear_attention};
+pub use attention::{AttentionKind, attention, self_attention};
 pub use conv::{ConvSpec, conv2d, linear};
 pub use layout::{cat_channels, pixel_unshuffle2, upsample_nearest2};
 pub use loss::row_sums;

@@ -4,15 +4,17 @@ use burn::backend::TensorMetadata;
 use burn::tensor::{Bytes, DType, Shape};
 use burn_flex::{FlexTensor, Layout};
 
+mod attention;
+
+pub(crate) use attention::Fused;
+
 use crate::{
-    ConvSpec,
+    AttentionKind, ConvSpec,
     kernel::{
-        attention,
         conv::{self, ConvShape},
-        conv_grad, layout, linear_attention,
+        conv_grad, layout,
         norm::{self, Coefficients, NormShape},
         sums,
-        tokens::Tokens,
     },
     profile::timed,
 };
@@ -113,9 +115,7 @@ pub(crate) enum Ternary {
     /// Image, weight, bias.
     Conv(ConvSpec),
     /// Queries, keys, values.
-    Attention,
-    /// Queries, keys, values.
-    LinearAttention,
+    Attention(AttentionKind),
 }
 
 impl Rule<3> for Ternary {
@@ -124,33 +124,25 @@ impl Rule<3> for Ternary {
     }
 
     fn forward(self, inputs: [FlexTensor; 3]) -> FlexTensor {
-        if let Ternary::Conv(spec) = self {
-            let [x, weight, bias] = inputs.map(|t| t.to_contiguous());
-            let shape = ConvShape { x: dims(&x), weight: dims(&weight), spec };
-            return timed("conv2d", || shape.label(), || {
-                tensor(conv::conv2d(values(&x), values(&weight), values(&bias), &shape), shape.y())
-            });
+        match self {
+            Ternary::Attention(kind) => attention::forward(kind, inputs),
+            Ternary::Conv(spec) => {
+                let [x, weight, bias] = inputs.map(|t| t.to_contiguous());
+                let shape = ConvShape { x: dims(&x), weight: dims(&weight), spec };
+                timed(
+                    "conv2d",
+                    || shape.label(),
+                    || tensor(conv::conv2d(values(&x), values(&weight), values(&bias), &shape), shape.y()),
+                )
+            }
         }
-        let [q, k, v] = inputs.map(with_rows);
-        let (q, k, v) = (tokens(&q), tokens(&k), tokens(&v));
-        let y = match self {
-            Ternary::Attention => timed("attention", || q.label(&k), || attention::forward(q, k, v)),
-            _ => timed("linear attention", || q.label(&k), || linear_attention::forward(q, k, v)),
-        };
-        heads(y, q.dims)
     }
 
     fn backward(self, inputs: [FlexTensor; 3], dy: FlexTensor, needed: [bool; 3]) -> [Option<FlexTensor>; 3] {
-        if let Ternary::Conv(spec) = self {
-            return conv_backward(inputs, dy, needed, spec);
+        match self {
+            Ternary::Attention(kind) => attention::backward(kind, inputs, dy),
+            Ternary::Conv(spec) => conv_backward(inputs, dy, needed, spec),
         }
-        let ([q, k, v], dy) = (inputs.map(with_rows), with_rows(dy));
-        let (q, k, v, dy) = (tokens(&q), tokens(&k), tokens(&v), tokens(&dy));
-        let [dq, dk, dv] = match self {
-            Ternary::Attention => timed("attention backward", || q.label(&k), || attention::backward(q, k, v, dy)),
-            _ => timed("linear attention backward", || q.label(&k), || linear_attention::backward(q, k, v, dy)),
-        };
-        [Some(heads(dq, q.dims)), Some(heads(dk, k.dims)), Some(heads(dv, v.dims))]
     }
 }
 
@@ -165,44 +157,23 @@ fn conv_backward(
     let [out] = dims(&bias);
     [
         needed[0].then(|| {
-            timed("conv2d dx", || shape.label(), || {
-                tensor(conv::input_gradient(values(&dy), values(&weight), &shape), shape.x)
-            })
+            timed(
+                "conv2d dx",
+                || shape.label(),
+                || tensor(conv::input_gradient(values(&dy), values(&weight), &shape), shape.x),
+            )
         }),
         needed[1].then(|| {
-            timed("conv2d dw", || shape.label(), || {
-                tensor(conv_grad::weight_gradient(values(&x), values(&dy), &shape), shape.weight)
-            })
+            timed(
+                "conv2d dw",
+                || shape.label(),
+                || tensor(conv_grad::weight_gradient(values(&x), values(&dy), &shape), shape.weight),
+            )
         }),
         needed[2].then(|| {
             timed("conv2d db", || (format!("{out}"), 0.0), || tensor(sums::column_sums(values(&dy), out), [out]))
         }),
     ]
-}
-
-/// The tensor itself if its rows can be read where they lie, else a contiguous copy.
-fn with_rows(tensor: FlexTensor) -> FlexTensor {
-    let [_, _, _, depth] = dims(&tensor);
-    let strides = tensor.layout().strides();
-    let readable = strides.iter().all(|&s| s >= 0) && strides[3] == 1 && strides[2] >= depth as isize;
-    if readable { tensor } else { tensor.to_contiguous() }
-}
-
-fn tokens(tensor: &FlexTensor) -> Tokens<'_> {
-    let layout = tensor.layout();
-    let strides = layout.strides();
-    Tokens {
-        data: &tensor.storage::<f32>()[layout.start_offset()..],
-        dims: dims(tensor),
-        strides: std::array::from_fn(|i| strides[i] as usize),
-    }
-}
-
-/// `[B, N, heads, D]` in memory, seen as `[B, heads, N, D]`.
-fn heads(values: Vec<f32>, [batch, heads, count, depth]: [usize; 4]) -> FlexTensor {
-    let memory = tensor(values, [batch, count, heads, depth]);
-    let layout = memory.layout().permute(&[0, 2, 1, 3]);
-    memory.with_layout(layout)
 }
 
 /// The norm of `x` with gain `[C]`, scale and shift `[images, C]`, and an activation.

@@ -25,6 +25,8 @@ use portable::Portable;
 pub(crate) trait Lanes: Copy {
     /// The number in each lane.
     type F: Float;
+    /// How many of these the CPU's registers hold.
+    const REGISTERS: usize;
     unsafe fn splat(x: Self::F) -> Self;
     unsafe fn load(from: *const Self::F) -> Self;
     unsafe fn store(self, to: *mut Self::F);
@@ -80,6 +82,27 @@ pub(crate) trait Lanes: Copy {
         largest
     }
 
+    /// `1 / self` to 2 ulp, where both are normal numbers.
+    #[inline(always)]
+    unsafe fn recip(self) -> Self {
+        unsafe { Self::constant(1.0).div(self) }
+    }
+
+    /// Lane `j` of row `i` becomes lane `i` of row `j`.
+    #[inline(always)]
+    unsafe fn transpose(rows: [Self; 16]) -> [Self; 16] {
+        let mut lanes = [[Self::F::ZERO; 16]; 16];
+        for i in 0..16 {
+            unsafe { rows[i].store(lanes[i].as_mut_ptr()) };
+        }
+        let mut turned = rows;
+        for j in 0..16 {
+            let row: [Self::F; 16] = std::array::from_fn(|i| lanes[i][j]);
+            turned[j] = unsafe { Self::load(row.as_ptr()) };
+        }
+        turned
+    }
+
     /// `e^self` to about 2 ulp; below -87.3 the smallest normal number, above 88.3 about 2.2e38. NaN stays NaN.
     /// Range reduction by powers of two and the polynomial of Cephes' `expf`.
     #[inline(always)]
@@ -109,10 +132,7 @@ pub(crate) trait Lanes: Copy {
     /// `1 / (1 + e^-self)`.
     #[inline(always)]
     unsafe fn sigmoid(self) -> Self {
-        unsafe {
-            let one = Self::constant(1.0);
-            one.div(one.add(Self::constant(0.0).sub(self).exp()))
-        }
+        unsafe { Self::constant(1.0).add(Self::constant(0.0).sub(self).exp()).recip() }
     }
 }
 
@@ -219,6 +239,54 @@ pub(crate) mod tests {
         #[cfg(target_arch = "x86_64")]
         if unit() >= Unit::Avx2 {
             check_exp(|e| unsafe { x86::with_avx2(e) });
+        }
+    }
+
+    struct Each<'a>(&'a [f32], &'a mut [f32]);
+
+    /// Reciprocal, sum, largest, and the transposed square, one after the other.
+    impl Kernel for Each<'_> {
+        #[inline(always)]
+        unsafe fn run<L: Lanes<F = f32>>(self) {
+            let (x, y) = (self.0, self.1.as_mut_ptr());
+            unsafe {
+                let rows = std::array::from_fn(|i| L::load(x[16 * i..].as_ptr()));
+                for (i, row) in rows.into_iter().enumerate() {
+                    row.recip().store(y.add(16 * i));
+                    L::splat(row.sum()).store(y.add(256 + 16 * i));
+                    L::splat(row.largest()).store(y.add(512 + 16 * i));
+                }
+                for (i, row) in L::transpose(rows).into_iter().enumerate() {
+                    row.store(y.add(768 + 16 * i));
+                }
+            }
+        }
+    }
+
+    fn check_each(run: impl Fn(Each<'_>)) {
+        let x: Vec<f32> = (0..256).map(|i| ((i * 37 % 256) as f32 - 127.5) * 1.37f32.powi(i % 97 - 48)).collect();
+        let mut y = vec![0.0f32; 1024];
+        run(Each(&x, &mut y));
+        for (i, row) in x.chunks_exact(16).enumerate() {
+            let largest = row.iter().copied().fold(f32::MIN, f32::max);
+            let (sum, size) =
+                row.iter().fold((0.0, 0.0), |(s, m): (f64, f64), &x| (s + f64::from(x), m + f64::from(x.abs())));
+            for (j, &x) in row.iter().enumerate() {
+                let at = 16 * i + j;
+                assert!((f64::from(y[at]) * f64::from(x) - 1.0).abs() < 1.3e-7, "1 / {x} = {}", y[at]);
+                assert!((f64::from(y[256 + at]) - sum).abs() < 3e-7 * size && y[512 + at] == largest);
+                assert_eq!(y[768 + 16 * j + i], x);
+            }
+        }
+    }
+
+    #[test]
+    fn lanes_are_right_on_every_unit() {
+        check_each(|e| unsafe { dispatch(e) });
+        check_each(|e| unsafe { e.run::<Portable<f32>>() });
+        #[cfg(target_arch = "x86_64")]
+        if unit() >= Unit::Avx2 {
+            check_each(|e| unsafe { x86::with_avx2(e) });
         }
     }
 

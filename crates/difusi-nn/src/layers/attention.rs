@@ -5,6 +5,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
+use difusi_ops::AttentionKind;
 
 use super::{Conv2d, Init, RmsNorm};
 
@@ -45,10 +46,8 @@ impl Attention {
 
     /// `[B, H, W, C]` -> `[B, H, W, C]`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let [_, height, width, _] = x.dims();
         let qkv = self.to_qkv.forward(self.norm.forward(x));
-        let [q, k, v] = with_memory(split_heads(qkv, self.mem_kv.dims()[1]), self.mem_kv.val());
-        self.to_out.forward(join_heads(difusi_ops::attention(q, k, v), [height, width]))
+        self.to_out.forward(attend(qkv, self.mem_kv.val(), AttentionKind::Full))
     }
 }
 
@@ -76,39 +75,15 @@ impl LinearAttention {
 
     /// `[B, H, W, C]` -> `[B, H, W, C]`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let [_, height, width, _] = x.dims();
         let qkv = self.to_qkv.forward(self.norm.forward(x));
         let memory = self.mem_kv.val().swap_dims(2, 3); // [2, heads, MEMORY, dim_head]
-        let [q, k, v] = with_memory(split_heads(qkv, self.mem_kv.dims()[1]), memory);
-        let out = join_heads(difusi_ops::linear_attention(q, k, v), [height, width]);
-        self.to_out.1.forward(self.to_out.0.forward(out))
+        self.to_out.1.forward(self.to_out.0.forward(attend(qkv, memory, AttentionKind::Linear)))
     }
 }
 
-/// `[B, H, W, 3 h D]` -> three of `[B, h, H W, D]`.
-fn split_heads(qkv: Tensor<4>, heads: usize) -> [Tensor<4>; 3] {
-    let [batch, height, width, channels] = qkv.dims();
-    let hidden = channels / 3;
-    let qkv = qkv.reshape([batch, height * width, channels]);
-    [0, 1, 2].map(|part| {
-        let part = qkv.clone().narrow(2, part * hidden, hidden);
-        part.reshape([batch, height * width, heads, hidden / heads]).swap_dims(1, 2)
-    })
-}
-
-/// `[B, h, H W, D]` -> `[B, H, W, h D]`.
-fn join_heads(x: Tensor<4>, [height, width]: [usize; 2]) -> Tensor<4> {
-    let [batch, heads, _, dim] = x.dims();
-    x.swap_dims(1, 2).reshape([batch, height, width, heads * dim])
-}
-
-/// Puts the memory `[2, h, M, D]` (keys, values) before the keys and values `[B, h, N, D]`: `[B, h, M + N, D]`.
-fn with_memory([q, k, v]: [Tensor<4>; 3], memory: Tensor<4>) -> [Tensor<4>; 3] {
-    let [batch, heads, _, dim] = k.dims();
-    let join = |part: usize, x: Tensor<4>| {
-        let own = memory.clone().narrow(0, part, 1).expand([batch, heads, MEMORY, dim]);
-        Tensor::cat(vec![own, x], 2)
-    };
-    let (k, v) = (join(0, k), join(1, v));
-    [q, k, v]
+/// `[B, H, W, 3 h D]` -> `[B, H, W, h D]`, with the memory `[2, h, M, D]` (keys, values) before the keys and values.
+fn attend(qkv: Tensor<4>, memory: Tensor<4>, kind: AttentionKind) -> Tensor<4> {
+    let ([batch, height, width, channels], [_, heads, _, _]) = (qkv.dims(), memory.dims());
+    let y = difusi_ops::self_attention(qkv.reshape([batch, height * width, channels]), Some(memory), heads, kind);
+    y.reshape([batch, height, width, channels / 3])
 }

@@ -1,149 +1,150 @@
-//! `softmax(q kᵀ / √D) v` per image and head, in blocks of query rows whose scores stay in the cache; the backward pass
-//! recomputes them. Inputs may be strided views; outputs lie in memory as `[B, N, heads, D]`, so that joining heads is free.
+//! `softmax(q kᵀ / √D) v` per image and head (FlashAttention, arXiv:2205.14135): scores exist for one strip of queries at a
+//! time, forward also for one block of keys at a time; the backward pass computes them again.
 
 use rayon::prelude::*;
 
 use super::{
-    pack::{Block, Panel, blocks},
-    softmax::{self, NEVER},
-    tokens::{Rows, Tokens, unpack},
+    dense::{Dense, spread, turn},
+    softmax::{Scores, SoFar},
+    tokens::{Qkv, Sink, Source},
 };
-use crate::buffer::{filled, with_parts};
+use crate::{
+    buffer::with_parts,
+    simd::{Float, Stored},
+};
 
-/// Query rows per block.
-const BLOCK: usize = 64;
+/// Queries per strip.
+const STRIP: usize = 64;
 
-/// The sizes of one head, and the blocks of its panels.
-struct Head {
+/// Keys per block of the forward pass, at most: their values stay in the first-level cache.
+const KEYS: usize = 320;
+
+/// Scores per strip of the backward pass, roughly: two such strips stay in the second-level cache.
+const SCORES: usize = 1 << 17;
+
+/// The sizes of one head.
+#[derive(Clone, Copy)]
+struct Head<F> {
     queries: usize,
     keys: usize,
     depth: usize,
-    /// Keys and depth rounded up to whole vectors.
-    wide_keys: usize,
+    /// Depth and keys rounded up to whole vectors.
     wide: usize,
-    key_blocks: Vec<Block>,
-    depth_blocks: Vec<Block>,
-    /// What scores start from: 0, and behind the keys what gets no weight.
-    start: Vec<f32>,
-    zeros: Vec<f32>,
-    scale: f32,
+    wide_keys: usize,
+    /// The distance of rows that hold one value per key.
+    step: usize,
+    scale: F,
 }
 
-impl Head {
-    fn new(q: Tokens<'_>, k: Tokens<'_>) -> Self {
-        let ([_, _, queries, depth], keys) = (q.dims, k.dims[2]);
-        let (wide_keys, wide) = (keys.next_multiple_of(16), depth.next_multiple_of(16));
-        let mut start = vec![0.0; wide_keys];
-        start[keys..].fill(NEVER);
-        let (key_blocks, depth_blocks) = (blocks(keys), blocks(depth));
-        let (zeros, scale) = (vec![0.0; wide_keys.max(wide)], (depth as f32).sqrt().recip());
-        Self { queries, keys, depth, wide_keys, wide, key_blocks, depth_blocks, start, zeros, scale }
+impl<F: Float> Head<F> {
+    fn new<E: Stored<F = F>>(of: &Qkv<'_, E>) -> Self {
+        of.check();
+        let ([_, _, queries, depth], keys) = (of.q.place.dims, of.k.tokens());
+        let scale = F::of_f64((depth as f64).sqrt().recip());
+        let (wide, wide_keys) = (depth.next_multiple_of(16), keys.next_multiple_of(16));
+        Self { queries, keys, depth, wide, wide_keys, step: spread(keys), scale }
     }
 
-    fn rows<'a>(&self, data: &'a [f32]) -> Rows<'a> {
-        Rows { data, width: self.wide, depth: self.depth }
+    /// `to = rows · panelᵀ` for as many rows as there are: one score per key from `first` on.
+    fn scores(&self, rows: &[F], across: &[F], (first, count): (usize, usize), to: (&mut [F], usize)) {
+        let size = [rows.len() / self.wide, self.depth, count.next_multiple_of(16)];
+        let dense = Dense { a: rows, a_steps: [self.wide, 1], b: &across[first..], b_row: self.step, size };
+        dense.into(to.0, to.1);
     }
 
-    fn scores<'a>(&self, data: &'a [f32]) -> Rows<'a> {
-        Rows { data, width: self.wide_keys, depth: self.keys }
-    }
-
-    /// `[depth][keys]`.
-    fn across<'a>(&'a self, data: &'a [f32]) -> Panel<'a> {
-        Panel { data, blocks: &self.key_blocks, depth: self.depth, columns: self.keys }
-    }
-
-    /// `[keys][depth]`.
-    fn along<'a>(&'a self, data: &'a [f32]) -> Panel<'a> {
-        Panel { data, blocks: &self.depth_blocks, depth: self.keys, columns: self.depth }
+    /// Keys or values, one row per value of the depth.
+    fn turn(&self, rows: &[F], across: &mut [F]) {
+        turn((rows, self.wide), (across, self.step), [self.wide_keys, self.wide]);
     }
 }
 
-/// The forward pass; the result is in `[B, N, heads, D]` order.
-pub(crate) fn forward(q: Tokens<'_>, k: Tokens<'_>, v: Tokens<'_>) -> Vec<f32> {
-    let head = Head::new(q, k);
-    // SAFETY: the jobs cover every head once, and each writes all rows of its head.
-    unsafe {
-        filled(q.len(), |to| {
-            (0..q.jobs()).into_par_iter().for_each(|job| {
-                forward_head([q, k, v], job, &head, |out| q.put_head(to, job, (out, head.wide), 1.0));
-            });
-        })
-    }
-}
-
-fn forward_head([q, k, v]: [Tokens<'_>; 3], job: usize, head: &Head, put: impl FnOnce(&[f32])) {
-    let Head { queries, keys, wide_keys, wide, .. } = *head;
-    let sizes = [queries * wide, keys * wide, wide * wide_keys, keys * wide, BLOCK * wide_keys, queries * wide];
-    with_parts(sizes, |[query, rows, across, along, scores, out]| {
-        q.copy_head(job, query, wide, 0.0);
-        k.copy_head(job, rows, wide, 0.0);
-        head.rows(rows).pack_transposed(across, &head.key_blocks, head.scale);
-        v.copy_head(job, rows, wide, 0.0);
-        head.rows(rows).pack(along, &head.depth_blocks);
-        for first in (0..queries).step_by(BLOCK) {
-            let count = BLOCK.min(queries - first);
-            let p = &mut scores[..count * wide_keys];
-            head.rows(query).part(first, count).times(head.across(across), &head.start, p);
-            softmax::rows(p, wide_keys);
-            head.scores(p).times(head.along(along), &head.zeros[..wide], &mut out[first * wide..]);
-        }
-        put(out);
+/// The forward pass.
+///
+/// # Safety
+/// There is room in `to` for all that its place covers.
+pub(crate) unsafe fn forward<E: Stored>(of: &Qkv<'_, E>, to: Sink<E>) {
+    let head = Head::new(of);
+    let blocks = head.keys.div_ceil(KEYS);
+    let block = head.keys.div_ceil(blocks).next_multiple_of(16);
+    let Head { queries, depth, wide, wide_keys, step, .. } = head;
+    let panel = [wide_keys * wide, wide_keys * wide, step * wide];
+    let sizes = [panel[0], panel[1], panel[2], STRIP * wide, STRIP * spread(block), STRIP, STRIP, STRIP * wide];
+    (0..of.q.place.jobs()).into_par_iter().for_each(|job| {
+        with_parts(sizes, |[rows, values, across, query, scores, top, sum, out]| {
+            of.k.read(job, 0, (rows, wide), head.scale);
+            head.turn(rows, across);
+            of.v.read(job, 0, (values, wide), E::F::ONE);
+            let mut so_far = SoFar { top, sum, out, width: wide };
+            for first in (0..queries).step_by(STRIP) {
+                let strip = STRIP.min(queries - first);
+                let query = &mut query[..strip * wide];
+                of.q.read(job, first, (query, wide), E::F::ONE);
+                so_far.clear();
+                for key in (0..head.keys).step_by(block) {
+                    let count = block.min(head.keys - key);
+                    let step = spread(count);
+                    let p = &mut scores[..strip * step];
+                    head.scores(query, across, (key, count), (p, step));
+                    let SoFar { top, sum, out, width } = &mut so_far;
+                    let more = SoFar { top: &mut **top, sum: &mut **sum, out: &mut **out, width: *width };
+                    Scores { data: p, step, valid: count }.softmax_more(more);
+                    let size = [strip, count, wide];
+                    let dense = Dense { a: p, a_steps: [step, 1], b: &values[key * wide..], b_row: wide, size };
+                    dense.add_to(so_far.out, wide);
+                }
+                so_far.finish(strip);
+                // SAFETY: each job writes the queries of its own head.
+                unsafe { to.write(job, first, (&so_far.out[..strip * wide], wide), E::F::ONE) };
+            }
+        });
     });
+    debug_assert!(depth <= wide);
 }
 
-/// The gradients of q, k and v from that of the output, each in `[B, tokens, heads, D]` order.
-pub(crate) fn backward(q: Tokens<'_>, k: Tokens<'_>, v: Tokens<'_>, dy: Tokens<'_>) -> [Vec<f32>; 3] {
-    let head = Head::new(q, k);
-    let (mut dk, mut dv) = (Vec::new(), Vec::new());
-    // SAFETY: the jobs cover every head once, and each writes all rows of its head in all three outputs.
-    let dq = unsafe {
-        filled(q.len(), |to_q| {
-            dk = filled(k.len(), |to_k| {
-                dv = filled(v.len(), |to_v| {
-                    (0..q.jobs()).into_par_iter().for_each(|job| {
-                        backward_head([q, k, v, dy], job, &head, |[dq, dk, dv]| {
-                            q.put_head(to_q, job, (dq, head.wide), head.scale);
-                            k.put_head(to_k, job, (dk, head.wide), head.scale);
-                            v.put_head(to_v, job, (dv, head.wide), 1.0);
-                        });
-                    });
-                });
-            });
-        })
-    };
-    [dq, dk, dv]
+/// The gradients of q, k and v from that of the output.
+///
+/// # Safety
+/// There is room in `to` for all that their places cover, in memory of their own each.
+pub(crate) unsafe fn backward<E: Stored>(of: &Qkv<'_, E>, dy: &Source<'_, E>, to: [Sink<E>; 3]) {
+    let head = Head::new(of);
+    assert!(dy.place.dims == of.q.place.dims);
+    (0..of.q.place.jobs()).into_par_iter().for_each(|job| backward_head(of, dy, job, &head, to));
 }
 
-fn backward_head([q, k, v, dy]: [Tokens<'_>; 4], job: usize, head: &Head, put: impl FnOnce([&[f32]; 3])) {
-    let Head { queries, keys, wide_keys, wide, .. } = *head;
-    let (of_queries, of_keys, panel, scores) = (queries * wide, keys * wide, wide * wide_keys, BLOCK * wide_keys);
-    let sizes = [of_queries, of_queries, of_keys, panel, of_keys, panel, scores, scores, of_queries, of_keys, of_keys];
-    with_parts(sizes, |[query, dout, rows, k_across, k_along, v_across, p, dp, dq, dk, dv]| {
-        q.copy_head(job, query, wide, 0.0);
-        dy.copy_head(job, dout, wide, 0.0);
-        v.copy_head(job, rows, wide, 0.0);
-        head.rows(rows).pack_transposed(v_across, &head.key_blocks, 1.0);
-        k.copy_head(job, rows, wide, 0.0);
-        head.rows(rows).pack_transposed(k_across, &head.key_blocks, head.scale);
-        head.rows(rows).pack(k_along, &head.depth_blocks);
-        dk.fill(0.0);
-        dv.fill(0.0);
-        for first in (0..queries).step_by(BLOCK) {
-            let count = BLOCK.min(queries - first);
-            let (p, dp) = (&mut p[..count * wide_keys], &mut dp[..count * wide_keys]);
-            let (query, dout) = (head.rows(query).part(first, count), head.rows(dout).part(first, count));
-            query.times(head.across(k_across), &head.start, p);
-            softmax::rows(p, wide_keys);
-            dout.times(head.across(v_across), &head.zeros[..wide_keys], dp);
-            head.scores(p).transposed_times(dout, &head.depth_blocks, dv);
-            softmax::rows_backward(p, dp, wide_keys);
-            head.scores(dp).times(head.along(k_along), &head.zeros[..wide], &mut dq[first * wide..]);
-            head.scores(dp).transposed_times(query, &head.depth_blocks, dk);
+fn backward_head<E: Stored>(of: &Qkv<'_, E>, dy: &Source<'_, E>, job: usize, head: &Head<E::F>, to: [Sink<E>; 3]) {
+    let Head { queries, keys, wide, wide_keys, step, scale, .. } = *head;
+    let strip = (SCORES / step / 16 * 16).clamp(16, STRIP).min(queries);
+    let (of_strip, of_keys, panel, scores) = (strip * wide, wide_keys * wide, step * wide, strip * step);
+    let sizes = [of_strip, of_strip, of_strip, of_keys, panel, panel, scores, scores, of_keys, of_keys];
+    with_parts(sizes, |[query, dout, dq, rows, k_across, v_across, p, dp, dk, dv]| {
+        of.v.read(job, 0, (rows, wide), E::F::ONE);
+        head.turn(rows, v_across);
+        of.k.read(job, 0, (rows, wide), E::F::ONE);
+        head.turn(rows, k_across);
+        dk.fill(E::F::ZERO);
+        dv.fill(E::F::ZERO);
+        for first in (0..queries).step_by(strip) {
+            let count = strip.min(queries - first);
+            let (query, dout) = (&mut query[..count * wide], &mut dout[..count * wide]);
+            let (p, dp) = (&mut p[..count * step], &mut dp[..count * step]);
+            of.q.read(job, first, (query, wide), scale);
+            dy.read(job, first, (dout, wide), E::F::ONE);
+            head.scores(query, k_across, (0, keys), (p, step));
+            Scores { data: p, step, valid: keys }.softmax();
+            head.scores(dout, v_across, (0, keys), (dp, step));
+            let outer = |a, b| Dense { a, a_steps: [1, step], b, b_row: wide, size: [keys, count, wide] };
+            outer(p, dout).add_to(dv, wide);
+            Scores { data: dp, step, valid: keys }.softmax_backward(p);
+            outer(dp, query).add_to(dk, wide);
+            let size = [count, keys, wide];
+            Dense { a: dp, a_steps: [step, 1], b: rows, b_row: wide, size }.into(dq, wide);
+            // SAFETY: each job writes the tokens of its own head.
+            unsafe { to[0].write(job, first, (&dq[..count * wide], wide), scale) };
         }
-        // Two panels become rows again, in memory that is no longer needed.
-        unpack(head.along(dk), rows, wide);
-        unpack(head.along(dv), k_along, wide);
-        put([dq, rows, k_along]);
+        // SAFETY: as above.
+        unsafe {
+            to[1].write(job, 0, (dk, wide), E::F::ONE);
+            to[2].write(job, 0, (dv, wide), E::F::ONE);
+        }
     });
 }

@@ -1,140 +1,176 @@
-//! Linear attention per image and head: `softmax_D(q) D^-0.5 · (softmax_tokens(k)ᵀ v)`; the backward pass recomputes both
-//! softmaxes. Memory order as in the full attention.
+//! Linear attention per image and head: `softmax_D(q) D^-0.5 · (softmax_tokens(k)ᵀ v)` in blocks of tokens, keys with a running
+//! maximum, so that nothing but one `D x D` matrix is kept; the backward pass computes both softmaxes again.
 
 use rayon::prelude::*;
 
 use super::{
-    pack::{Block, Panel, blocks, fill_panel},
-    softmax::{self, NEVER},
-    tokens::{Rows, Tokens},
+    dense::{Dense, turn},
+    softmax::{self, Scores, SoFar},
+    tokens::{Qkv, Sink, Source},
 };
-use crate::buffer::{filled, with_parts};
+use crate::{
+    buffer::with_parts,
+    simd::{Float, Stored},
+};
 
-/// The sizes of one head, and the blocks of its panels.
-struct Head {
+/// Tokens per block.
+const BLOCK: usize = 64;
+
+/// The sizes of one head.
+#[derive(Clone, Copy)]
+struct Head<F> {
     queries: usize,
     keys: usize,
     depth: usize,
     /// Depth rounded up to whole vectors.
     wide: usize,
-    blocks: Vec<Block>,
-    zeros: Vec<f32>,
-    scale: f32,
+    scale: F,
 }
 
-impl Head {
-    fn new(q: Tokens<'_>, k: Tokens<'_>) -> Self {
-        let ([_, _, queries, depth], keys) = (q.dims, k.dims[2]);
-        let wide = depth.next_multiple_of(16);
-        let scale = (depth as f32).sqrt().recip();
-        Self { queries, keys, depth, wide, blocks: blocks(depth), zeros: vec![0.0; wide], scale }
+/// What is known of the keys and values of one head.
+struct Context<'a, F> {
+    /// Of each column of the keys, the largest.
+    top: &'a mut [F],
+    /// Of each column of the keys, `1 / Σ e^(key - top)`.
+    factors: &'a mut [F],
+    /// `scale · softmax(k)ᵀ v`, `[depth][wide]` and zeros below.
+    product: &'a mut [F],
+}
+
+impl<F: Float> Head<F> {
+    fn new<E: Stored<F = F>>(of: &Qkv<'_, E>) -> Self {
+        of.check();
+        let ([_, _, queries, depth], keys) = (of.q.place.dims, of.k.tokens());
+        let scale = F::of_f64((depth as f64).sqrt().recip());
+        Self { queries, keys, depth, wide: depth.next_multiple_of(16), scale }
     }
 
-    fn rows<'a>(&self, data: &'a [f32]) -> Rows<'a> {
-        Rows { data, width: self.wide, depth: self.depth }
+    /// `to = rows · square`, in padded rows.
+    fn times(&self, rows: &[F], square: &[F], to: &mut [F]) {
+        let size = [rows.len() / self.wide, self.depth, self.wide];
+        Dense { a: rows, a_steps: [self.wide, 1], b: square, b_row: self.wide, size }.into(to, self.wide);
     }
 
-    /// `[depth][depth]`.
-    fn square<'a>(&'a self, data: &'a [f32]) -> Panel<'a> {
-        Panel { data, blocks: &self.blocks, depth: self.depth, columns: self.depth }
+    /// `square += aᵀ b`.
+    fn add_outer(&self, a: &[F], b: &[F], square: &mut [F]) {
+        let size = [self.depth, a.len() / self.wide, self.wide];
+        Dense { a, a_steps: [1, self.wide], b, b_row: self.wide, size }.add_to(square, self.wide);
     }
 
-    /// `to = rows · panel`, in padded rows.
-    fn times(&self, rows: &[f32], panel: &[f32], to: &mut [f32]) {
-        self.rows(rows).times(self.square(panel), &self.zeros, to);
+    /// The transpose of a square.
+    fn turn(&self, square: &[F], to: &mut [F]) {
+        turn((square, self.wide), (to, self.wide), [self.wide, self.wide]);
     }
 
-    /// `to = aᵀ · b · scale`, a square panel.
-    fn context(&self, a: &[f32], b: &[f32], scale: f32, to: &mut [f32]) {
-        to.fill(0.0);
-        self.rows(a).transposed_times(self.rows(b), &self.blocks, to);
-        for x in to {
-            *x *= scale;
+    /// Fills `to` from all keys and values of a head; `key` and `value` are scratch, one block each.
+    fn gather<E: Stored<F = F>>(&self, of: &Qkv<'_, E>, job: usize, blocks: [&mut [F]; 2], to: &mut Context<'_, F>) {
+        let ([key, value], Self { keys, depth, wide, scale, .. }) = (blocks, *self);
+        let Context { top, factors, product } = to;
+        SoFar { top, sum: factors, out: product, width: wide }.clear();
+        for first in (0..keys).step_by(BLOCK) {
+            let count = BLOCK.min(keys - first) * wide;
+            let (key, value) = (&mut key[..count], &mut value[..count]);
+            of.k.read(job, first, (key, wide), F::ONE);
+            of.v.read(job, first, (value, wide), F::ONE);
+            let out = &mut product[..depth * wide];
+            softmax::columns_more(key, wide, SoFar { top: &mut **top, sum: &mut **factors, out, width: wide });
+            self.add_outer(key, value, out_of(product, depth * wide));
+        }
+        for (factor, row) in factors.iter_mut().zip(product.chunks_exact_mut(wide)) {
+            *factor = F::ONE / *factor;
+            for x in row {
+                *x = *x * *factor * scale;
+            }
         }
     }
+}
 
-    /// The transpose of a square panel.
-    fn transpose(&self, panel: &[f32], to: &mut [f32]) {
-        let from = self.square(panel);
-        fill_panel(to, &self.blocks, self.depth, self.depth, |row, column| {
-            // The transposed element is in the block that holds its row as a column.
-            let block = self.blocks.iter().find(|b| row < b.first + 16 * b.vectors);
-            block.map_or(0.0, |&b| from.block(b)[column * 16 * b.vectors + row - b.first])
+fn out_of<F>(product: &mut [F], len: usize) -> &mut [F] {
+    &mut product[..len]
+}
+
+/// The softmax of a block of queries.
+fn read_queries<E: Stored>(of: &Qkv<'_, E>, job: usize, first: usize, to: &mut [E::F], head: &Head<E::F>) {
+    of.q.read(job, first, (to, head.wide), E::F::ONE);
+    Scores { data: to, step: head.wide, valid: head.depth }.softmax();
+}
+
+/// The forward pass.
+///
+/// # Safety
+/// There is room in `to` for all that its place covers.
+pub(crate) unsafe fn forward<E: Stored>(of: &Qkv<'_, E>, to: Sink<E>) {
+    let head = Head::new(of);
+    let Head { queries, wide, .. } = head;
+    let sizes = [BLOCK * wide, BLOCK * wide, wide, wide, wide * wide];
+    (0..of.q.place.jobs()).into_par_iter().for_each(|job| {
+        with_parts(sizes, |[a, b, top, factors, product]| {
+            let mut context = Context { top, factors, product };
+            head.gather(of, job, [&mut *a, &mut *b], &mut context);
+            for first in (0..queries).step_by(BLOCK) {
+                let count = BLOCK.min(queries - first) * wide;
+                let (query, out) = (&mut a[..count], &mut b[..count]);
+                read_queries(of, job, first, query, &head);
+                head.times(query, context.product, out);
+                // SAFETY: each job writes the queries of its own head.
+                unsafe { to.write(job, first, (out, wide), E::F::ONE) };
+            }
         });
-    }
-
-    /// Softmaxed queries and keys, values, and the scaled context `kᵀ v`.
-    fn prepare(&self, [q, k, v]: [Tokens<'_>; 3], job: usize, to: [&mut [f32]; 4]) {
-        let [query, key, value, context] = to;
-        q.copy_head(job, query, self.wide, NEVER);
-        softmax::rows(query, self.wide);
-        k.copy_head(job, key, self.wide, 0.0);
-        softmax::columns(key, self.wide);
-        v.copy_head(job, value, self.wide, 0.0);
-        self.context(key, value, self.scale, context);
-    }
+    });
 }
 
-/// The forward pass; the result is in `[B, N, heads, D]` order.
-pub(crate) fn forward(q: Tokens<'_>, k: Tokens<'_>, v: Tokens<'_>) -> Vec<f32> {
-    let head = Head::new(q, k);
-    let Head { queries, keys, wide, .. } = head;
-    let sizes = [queries * wide, keys * wide, keys * wide, wide * wide, queries * wide];
-    // SAFETY: the jobs cover every head once, and each writes all rows of its head.
-    unsafe {
-        filled(q.len(), |to| {
-            (0..q.jobs()).into_par_iter().for_each(|job| {
-                with_parts(sizes, |[query, key, value, context, out]| {
-                    let context = &mut context[..head.depth * wide];
-                    head.prepare([q, k, v], job, [query, key, value, context]);
-                    head.times(query, context, out);
-                    q.put_head(to, job, (out, wide), 1.0);
-                });
-            });
-        })
-    }
+/// The gradients of q, k and v from that of the output.
+///
+/// # Safety
+/// There is room in `to` for all that their places cover, in memory of their own each.
+pub(crate) unsafe fn backward<E: Stored>(of: &Qkv<'_, E>, dy: &Source<'_, E>, to: [Sink<E>; 3]) {
+    let head = Head::new(of);
+    assert!(dy.place.dims == of.q.place.dims);
+    (0..of.q.place.jobs()).into_par_iter().for_each(|job| backward_head(of, dy, job, &head, to));
 }
 
-/// The gradients of q, k and v from that of the output, each in `[B, tokens, heads, D]` order.
-pub(crate) fn backward(q: Tokens<'_>, k: Tokens<'_>, v: Tokens<'_>, dy: Tokens<'_>) -> [Vec<f32>; 3] {
-    let head = Head::new(q, k);
-    let (mut dk, mut dv) = (Vec::new(), Vec::new());
-    // SAFETY: the jobs cover every head once, and each writes all rows of its head in all three outputs.
-    let dq = unsafe {
-        filled(q.len(), |to_q| {
-            dk = filled(k.len(), |to_k| {
-                dv = filled(v.len(), |to_v| {
-                    (0..q.jobs()).into_par_iter().for_each(|job| {
-                        backward_head([q, k, v, dy], job, &head, |[dq, dk, dv]| {
-                            q.put_head(to_q, job, (dq, head.wide), 1.0);
-                            k.put_head(to_k, job, (dk, head.wide), 1.0);
-                            v.put_head(to_v, job, (dv, head.wide), 1.0);
-                        });
-                    });
-                });
-            });
-        })
-    };
-    [dq, dk, dv]
-}
-
-fn backward_head([q, k, v, dy]: [Tokens<'_>; 4], job: usize, head: &Head, put: impl FnOnce([&[f32]; 3])) {
-    let Head { queries, keys, depth, wide, .. } = *head;
-    let (of_queries, of_keys, square) = (queries * wide, keys * wide, depth * wide);
-    let sizes = [of_queries, of_keys, of_keys, square, of_queries, square, square, of_queries, of_keys, of_keys];
-    with_parts(sizes, |[query, key, value, context, dout, dcontext, turned, dq, dk, dv]| {
-        head.prepare([q, k, v], job, [query, key, value, context]);
-        dy.copy_head(job, dout, wide, 0.0);
-        // y = query · context, the context holding the scale
-        head.transpose(context, turned);
-        head.times(dout, turned, dq);
-        softmax::rows_backward(query, dq, wide);
-        head.context(query, dout, head.scale, dcontext);
-        // context = keyᵀ · value
-        head.times(key, dcontext, dv);
-        head.transpose(dcontext, turned);
-        head.times(value, turned, dk);
-        softmax::columns_backward(key, dk, wide);
-        put([dq, dk, dv]);
+fn backward_head<E: Stored>(of: &Qkv<'_, E>, dy: &Source<'_, E>, job: usize, head: &Head<E::F>, to: [Sink<E>; 3]) {
+    let Head { queries, keys, wide, scale, .. } = *head;
+    let (block, square) = (BLOCK * wide, wide * wide);
+    let sizes = [block, block, block, block, wide, wide, wide, square, square, square];
+    with_parts(sizes, |[a, b, c, d, top, factors, dots, product, turned, dproduct]| {
+        let mut context = Context { top, factors, product };
+        head.gather(of, job, [&mut *a, &mut *b], &mut context);
+        // y = query · product, the product holding the scale
+        head.turn(context.product, turned);
+        dproduct.fill(E::F::ZERO);
+        for first in (0..queries).step_by(BLOCK) {
+            let count = BLOCK.min(queries - first) * wide;
+            let (query, dout, dq) = (&mut a[..count], &mut b[..count], &mut c[..count]);
+            read_queries(of, job, first, query, head);
+            dy.read(job, first, (dout, wide), E::F::ONE);
+            head.times(dout, turned, dq);
+            head.add_outer(query, dout, dproduct);
+            Scores { data: dq, step: wide, valid: head.depth }.softmax_backward(query);
+            // SAFETY: each job writes the tokens of its own head.
+            unsafe { to[0].write(job, first, (dq, wide), E::F::ONE) };
+        }
+        // product = scale · keyᵀ · value; down a column of keys, Σ p dp is what a row of both products has in common.
+        let rows = context.product.chunks_exact(wide).zip(dproduct.chunks_exact_mut(wide));
+        for (dot, (product, dproduct)) in dots.iter_mut().zip(rows) {
+            *dot = product.iter().zip(&*dproduct).fold(E::F::ZERO, |sum, (&a, &b)| sum + a * b);
+            dproduct.iter_mut().for_each(|x| *x = *x * scale);
+        }
+        head.turn(dproduct, turned);
+        for first in (0..keys).step_by(BLOCK) {
+            let count = BLOCK.min(keys - first) * wide;
+            let (key, value, dk, dv) = (&mut a[..count], &mut b[..count], &mut c[..count], &mut d[..count]);
+            of.k.read(job, first, (key, wide), E::F::ONE);
+            of.v.read(job, first, (value, wide), E::F::ONE);
+            softmax::columns(key, context.top, context.factors);
+            head.times(key, dproduct, dv);
+            head.times(value, turned, dk);
+            softmax::columns_backward(key, dk, dots);
+            // SAFETY: as above.
+            unsafe {
+                to[1].write(job, first, (dk, wide), E::F::ONE);
+                to[2].write(job, first, (dv, wide), E::F::ONE);
+            }
+        }
     });
 }

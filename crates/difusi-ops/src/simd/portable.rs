@@ -21,6 +21,7 @@ impl<F: Float> Portable<F> {
 
 impl<F: Float> Lanes for Portable<F> {
     type F = F;
+    const REGISTERS: usize = 4;
     #[inline(always)]
     unsafe fn splat(x: F) -> Self {
         Self([x; 16])

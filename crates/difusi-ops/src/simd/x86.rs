@@ -25,6 +25,53 @@ pub(super) struct Avx512(__m512);
 
 impl Lanes for Avx512 {
     type F = f32;
+    const REGISTERS: usize = 32;
+    #[inline(always)]
+    unsafe fn sum(self) -> f32 {
+        unsafe { sum_half(_mm256_add_ps(_mm512_castps512_ps256(self.0), _mm512_extractf32x8_ps::<1>(self.0))) }
+    }
+    #[inline(always)]
+    unsafe fn largest(self) -> f32 {
+        unsafe { largest_half(_mm256_max_ps(_mm512_castps512_ps256(self.0), _mm512_extractf32x8_ps::<1>(self.0))) }
+    }
+    /// Fourteen bits, doubled by a step of Newton's.
+    #[inline(always)]
+    unsafe fn recip(self) -> Self {
+        unsafe {
+            let y = _mm512_rcp14_ps(self.0);
+            let rest = _mm512_fnmadd_ps(self.0, y, _mm512_set1_ps(1.0));
+            Self(_mm512_fmadd_ps(y, rest, y))
+        }
+    }
+    #[inline(always)]
+    unsafe fn transpose(mut rows: [Self; 16]) -> [Self; 16] {
+        unsafe {
+            let mut t = rows;
+            for i in 0..8 {
+                t[2 * i].0 = _mm512_unpacklo_ps(rows[2 * i].0, rows[2 * i + 1].0);
+                t[2 * i + 1].0 = _mm512_unpackhi_ps(rows[2 * i].0, rows[2 * i + 1].0);
+            }
+            let pairs = t.map(|x| _mm512_castps_pd(x.0));
+            for i in (0..16).step_by(4) {
+                for half in 0..2 {
+                    let (a, b) = (pairs[i + half], pairs[i + half + 2]);
+                    t[i + 2 * half].0 = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
+                    t[i + 2 * half + 1].0 = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
+                }
+            }
+            // Quarter `l` of `t[4 i + j]` is column `4 l + j` of rows `4 i` to `4 i + 3`.
+            for j in 0..4 {
+                let [a, b, c, d] = [t[j].0, t[4 + j].0, t[8 + j].0, t[12 + j].0];
+                let (even, odd) = (_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xdd>(a, b));
+                let (even_2, odd_2) = (_mm512_shuffle_f32x4::<0x88>(c, d), _mm512_shuffle_f32x4::<0xdd>(c, d));
+                rows[j].0 = _mm512_shuffle_f32x4::<0x88>(even, even_2);
+                rows[4 + j].0 = _mm512_shuffle_f32x4::<0x88>(odd, odd_2);
+                rows[8 + j].0 = _mm512_shuffle_f32x4::<0xdd>(even, even_2);
+                rows[12 + j].0 = _mm512_shuffle_f32x4::<0xdd>(odd, odd_2);
+            }
+            rows
+        }
+    }
     #[inline(always)]
     unsafe fn widen(from: *const bf16) -> Self {
         unsafe {
@@ -122,8 +169,43 @@ unsafe fn narrow_half(x: __m256) -> __m256i {
     }
 }
 
+/// The sum of eight, in the order of [`Lanes::sum`].
+///
+/// # Safety
+/// Needs AVX.
+#[inline(always)]
+unsafe fn sum_half(x: __m256) -> f32 {
+    unsafe {
+        let x = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
+        let x = _mm_add_ps(x, _mm_movehl_ps(x, x));
+        _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)))
+    }
+}
+
+/// The largest of eight.
+///
+/// # Safety
+/// Needs AVX.
+#[inline(always)]
+unsafe fn largest_half(x: __m256) -> f32 {
+    unsafe {
+        let x = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
+        let x = _mm_max_ps(x, _mm_movehl_ps(x, x));
+        _mm_cvtss_f32(_mm_max_ss(x, _mm_movehdup_ps(x)))
+    }
+}
+
 impl Lanes for Avx2 {
     type F = f32;
+    const REGISTERS: usize = 8;
+    #[inline(always)]
+    unsafe fn sum(self) -> f32 {
+        unsafe { sum_half(_mm256_add_ps(self.0, self.1)) }
+    }
+    #[inline(always)]
+    unsafe fn largest(self) -> f32 {
+        unsafe { largest_half(_mm256_max_ps(self.0, self.1)) }
+    }
     #[inline(always)]
     unsafe fn widen(from: *const bf16) -> Self {
         #[inline(always)]

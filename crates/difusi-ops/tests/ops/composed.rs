@@ -1,7 +1,7 @@
 //! Every op equals the one composed of burn's ops, forward and backward, on awkward shapes.
 
 use burn::tensor::Tensor;
-use difusi_ops::{self as ops, ConvSpec, composed};
+use difusi_ops::{self as ops, AttentionKind, ConvSpec, composed};
 
 use crate::support::{check_equal_ops, flat};
 
@@ -124,23 +124,50 @@ fn attention_of_both_kinds() {
         let view = |x: &Tensor<1>, n: usize| x.clone().reshape([b, n, heads, d]).swap_dims(1, 2);
         let qkv = |t: &[Tensor<1>]| (view(&t[0], n), view(&t[1], m), view(&t[2], m));
         let sizes = [b * heads * n * d, b * heads * m * d, b * heads * m * d];
-        let split = |f: &dyn Fn(Tensor<4>, Tensor<4>, Tensor<4>) -> Tensor<4>, t: &[Tensor<1>]| {
-            let (q, k, v) = qkv(t);
-            flat(f(q, k, v))
-        };
-        let what = format!("{b} {heads} {n} {m} {d}");
-        check_equal_ops(
-            &|t| split(&ops::attention, t),
-            &|t| split(&composed::attention, t),
-            &sizes,
-            &format!("attention {what}"),
-        );
-        check_equal_ops(
-            &|t| split(&ops::linear_attention, t),
-            &|t| split(&composed::linear_attention, t),
-            &sizes,
-            &format!("linear attention {what}"),
-        );
+        for kind in [AttentionKind::Full, AttentionKind::Linear] {
+            let ours = |t: &[Tensor<1>]| {
+                let (q, k, v) = qkv(t);
+                flat(ops::attention(q, k, v, kind))
+            };
+            let burns = |t: &[Tensor<1>]| {
+                let (q, k, v) = qkv(t);
+                flat(composed::attention(q, k, v, kind))
+            };
+            check_equal_ops(&ours, &burns, &sizes, &format!("{kind:?} attention {b} {heads} {n} {m} {d}"));
+        }
+    }
+}
+
+#[test]
+fn self_attention_with_and_without_memory() {
+    // batch, heads, tokens, learned tokens, depth; the last has more keys than one block
+    for [b, heads, n, m, d] in [
+        [2, 4, 64, 4, 32],
+        [1, 1, 1, 1, 1],
+        [3, 2, 65, 2, 7],
+        [2, 3, 130, 70, 16],
+        [1, 2, 33, 5, 40],
+        [1, 1, 700, 3, 8],
+    ] {
+        for kind in [AttentionKind::Full, AttentionKind::Linear] {
+            let qkv = |t: &[Tensor<1>]| t[0].clone().reshape([b, n, 3 * heads * d]);
+            // A view, as the peer's layout of linear attention's memory gives.
+            let memory = |t: &[Tensor<1>]| t[1].clone().reshape([2, heads, d, m]).swap_dims(2, 3);
+            let sizes = [b * n * 3 * heads * d, 2 * heads * m * d];
+            let what = format!("{kind:?} {b} {heads} {n} {m} {d}");
+            check_equal_ops(
+                &|t| flat(ops::self_attention(qkv(t), Some(memory(t)), heads, kind)),
+                &|t| flat(composed::self_attention(qkv(t), Some(memory(t)), heads, kind)),
+                &sizes,
+                &what,
+            );
+            check_equal_ops(
+                &|t| flat(ops::self_attention(qkv(t), None, heads, kind)),
+                &|t| flat(composed::self_attention(qkv(t), None, heads, kind)),
+                &sizes[..1],
+                &format!("{what} without memory"),
+            );
+        }
     }
 }
 

@@ -89,51 +89,6 @@ fn block() {
     }
 }
 
-#[test]
-fn attention() {
-    let [b, heads, n, m, d] = [1, 2, 5, 7, 3];
-    let shape = |x: &Tensor<1>, n: usize| x.clone().reshape([b, heads, n, d]);
-    let op = |t: &[Tensor<1>]| flat(ops::attention(shape(&t[0], n), shape(&t[1], m), shape(&t[2], m)));
-    let exact = |t: &[Vec<f64>]| {
-        let mut y = Vec::new();
-        for (head, i, e, _) in grid([b * heads, n, d, 1]) {
-            let q = &t[0][(head * n + i) * d..][..d];
-            let k = |j: usize| &t[1][(head * m + j) * d..][..d];
-            let score = |j: usize| (dot(q, k(j)) / (d as f64).sqrt()).exp();
-            let total: f64 = (0..m).map(score).sum();
-            y.push((0..m).map(|j| score(j) / total * t[2][(head * m + j) * d + e]).sum());
-        }
-        y
-    };
-    check_gradients(&op, &exact, &[b * heads * n * d, b * heads * m * d, b * heads * m * d], "attention");
-}
-
-#[test]
-fn linear_attention() {
-    let [b, heads, n, m, d] = [1, 2, 4, 6, 3];
-    let shape = |x: &Tensor<1>, n: usize| x.clone().reshape([b, heads, n, d]);
-    let op = |t: &[Tensor<1>]| flat(ops::linear_attention(shape(&t[0], n), shape(&t[1], m), shape(&t[2], m)));
-    let exact = |t: &[Vec<f64>]| {
-        let mut y = Vec::new();
-        for (head, i, e, _) in grid([b * heads, n, d, 1]) {
-            let q = &t[0][(head * n + i) * d..][..d];
-            let q_total: f64 = q.iter().map(|q| q.exp()).sum();
-            let k = |j: usize, c: usize| t[1][(head * m + j) * d + c].exp();
-            let context = |c: usize| {
-                let total: f64 = (0..m).map(|j| k(j, c)).sum();
-                (0..m).map(|j| k(j, c) / total * t[2][(head * m + j) * d + e]).sum::<f64>()
-            };
-            y.push((0..d).map(|c| q[c].exp() / q_total * context(c)).sum::<f64>() / (d as f64).sqrt());
-        }
-        y
-    };
-    check_gradients(&op, &exact, &[b * heads * n * d, b * heads * m * d, b * heads * m * d], "linear attention");
-}
-
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
-}
-
 /// All index quadruples, the last running fastest.
 fn grid([a, b, c, d]: [usize; 4]) -> impl Iterator<Item = (usize, usize, usize, usize)> {
     (0..a * b * c * d).map(move |i| (i / (b * c * d), i / (c * d) % b, i / d % c, i % d))

@@ -1,7 +1,7 @@
 //! The same bits, gradients included, at one, two, three and four threads.
 
 use burn::tensor::{Device, Tensor};
-use difusi_ops::{self as ops, ConvSpec, WeightDecay};
+use difusi_ops::{self as ops, AttentionKind, ConvSpec, WeightDecay};
 
 use crate::support::{Op, flat, inputs, run};
 
@@ -50,9 +50,14 @@ fn block() {
 fn attention_of_both_kinds() {
     let (b, heads, n, d) = (3, 4, 196, 32);
     let view = |x: &Tensor<1>| x.clone().reshape([b, n, heads, d]).swap_dims(1, 2);
-    let sizes = [b * heads * n * d; 3];
-    check_threads(&|t| flat(ops::attention(view(&t[0]), view(&t[1]), view(&t[2]))), &sizes, "attention");
-    check_threads(&|t| flat(ops::linear_attention(view(&t[0]), view(&t[1]), view(&t[2]))), &sizes, "linear attention");
+    let qkv = |t: &Tensor<1>| t.clone().reshape([b, n, 3 * heads * d]);
+    let memory = |t: &Tensor<1>| Some(t.clone().reshape([2, heads, 4, d]));
+    let size = b * heads * n * d;
+    for kind in [AttentionKind::Full, AttentionKind::Linear] {
+        check_threads(&|t| flat(ops::attention(view(&t[0]), view(&t[1]), view(&t[2]), kind)), &[size; 3], "attention");
+        let op = |t: &[Tensor<1>]| flat(ops::self_attention(qkv(&t[0]), memory(&t[1]), heads, kind));
+        check_threads(&op, &[3 * size, 8 * heads * d], "attention with memory");
+    }
 }
 
 #[test]
