@@ -33,6 +33,8 @@ pub(crate) enum Command {
     Sample(SampleArgs),
     /// Run the network once on given inputs, to hold it against another framework.
     Predict(PredictArgs),
+    /// Measure how fast a config trains and samples on this machine; needs no data.
+    Bench(BenchArgs),
     /// Look at, preview or download data.
     #[command(subcommand)]
     Data(DataCommand),
@@ -83,6 +85,21 @@ pub(crate) struct TrainArgs {
     /// Print the resolved config, parameters, memory and shapes, and stop.
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// A preset, a TOML file or a run folder, as `train` takes it; random images stand for its data.
+    #[arg(value_name = "PRESET|CONFIG.toml")]
+    pub(crate) config: String,
+
+    /// Override one key of the config, e.g. `--set data.size=[32,32]`; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) overrides: Vec<String>,
+
+    /// Training steps and forward passes measured, after 3 to warm up; medians are told.
+    #[arg(long, value_name = "N", default_value_t = 11, value_parser = clap::value_parser!(u32).range(7..=10_000))]
+    pub(crate) steps: u32,
 }
 
 /// Which model, for every command that takes one.

@@ -5,6 +5,7 @@
 mod terminal;
 
 mod args;
+mod bench;
 mod data;
 mod figures;
 mod inspect;
@@ -51,6 +52,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     let device = || cli.device.open();
     match &cli.command {
         Command::Train(a) => train::train(a, cli.device, cli.json),
+        Command::Bench(a) => bench::bench(a, &device()?, cli.json),
         Command::Sample(a) => sample::sample(a, &device()?, cli.json),
         Command::Predict(a) => model::predict(a, &device()?, cli.json),
         Command::Convert(a) => model::convert(a, &difusi::Device::flex(), cli.json),

@@ -49,28 +49,30 @@ pub(crate) fn train(args: &TrainArgs, device: DeviceChoice, json: bool) -> anyho
     finish(&mut run, started, json)
 }
 
-/// The config, and what the run is called.
-fn resolve(args: &TrainArgs) -> anyhow::Result<(RunConfig, String)> {
-    let path = Path::new(&args.config);
-    let (text, name) = match presets::get(&args.config) {
-        Some(text) => (text.to_owned(), args.config.clone()),
+/// The config that a preset's name, a TOML file or a run folder stands for, and what it is called.
+pub(crate) fn config_text(named: &str) -> anyhow::Result<(String, String)> {
+    let path = Path::new(named);
+    Ok(match presets::get(named) {
+        Some(text) => (text.to_owned(), named.to_owned()),
         None if path.is_dir() && path.join("config.toml").exists() => {
-            let name = path.file_name().map_or_else(|| args.config.clone(), |n| n.to_string_lossy().into_owned());
+            let name = path.file_name().map_or_else(|| named.to_owned(), |n| n.to_string_lossy().into_owned());
             (read(&path.join("config.toml"))?, name)
         }
         None if path.extension().is_some_and(|e| e == "toml") => {
-            let name = path.file_stem().map_or_else(|| args.config.clone(), |n| n.to_string_lossy().into_owned());
+            let name = path.file_stem().map_or_else(|| named.to_owned(), |n| n.to_string_lossy().into_owned());
             (read(path)?, name)
         }
         None => {
             let known: Vec<String> = presets::list().map(|(name, about)| format!("  {name:14} {about}")).collect();
-            return Err(usage(format!(
-                "`{}` is no preset and no .toml file; the presets are\n{}",
-                args.config,
-                known.join("\n")
-            )));
+            let known = known.join("\n");
+            return Err(usage(format!("`{named}` is no preset and no .toml file; the presets are\n{known}")));
         }
-    };
+    })
+}
+
+/// The config, and what the run is called.
+fn resolve(args: &TrainArgs) -> anyhow::Result<(RunConfig, String)> {
+    let (text, name) = config_text(&args.config)?;
     // A preset says how to start; a run that is there says how it goes on.
     let own = folder(args, &name).join("config.toml");
     let text = if goes_on_from_its_own(args) && own.exists() {

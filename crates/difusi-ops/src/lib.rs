@@ -10,6 +10,7 @@
 mod adam;
 mod attention;
 mod buffer;
+mod ceiling;
 pub mod composed;
 mod conv;
 mod extension;
@@ -26,6 +27,7 @@ mod simd;
 
 pub use adam::{AdamStep, ParamState, WeightDecay, ema_update};
 pub use attention::{AttentionKind, attention, self_attention};
+pub use ceiling::{ceiling_gflops, vector_unit};
 pub use conv::{ConvSpec, conv2d, linear};
 pub use layout::{cat_channels, pixel_unshuffle2, upsample_nearest2};
 pub use loss::row_sums;

@@ -1,11 +1,13 @@
 //! difusi: diffusion models, trained, sampled and looked into.
 //!
 //! This crate puts the rooms together: [`RunConfig`] (TOML to typed to checked), [`presets`], [`Model`] (a trained network with
-//! everything it needs to draw), [`Sampler`] (pictures from a model), [`Run`] (a training run in a folder), [`figures`].
+//! everything it needs to draw), [`Sampler`] (pictures from a model), [`Run`] (a training run in a folder), [`figures`],
+//! [`bench`] (how fast a config is on this machine).
 //! The rooms themselves are re-exported: [`core`], [`data`], [`nn`], [`process`], [`store`], [`train`].
 //!
 //! Deliberately absent: printing, argument parsing, exit codes (the binary's).
 
+mod bench;
 mod config;
 mod describe;
 mod device;
@@ -25,6 +27,7 @@ pub use difusi_process as process;
 pub use difusi_store as store;
 pub use difusi_train as train;
 
+pub use bench::{BenchOptions, BenchProgress, BenchReport, Prediction, Timing, bench};
 pub use config::{ConfigError, ConfigErrors, ModelConfig, RunConfig, override_sample, parse_schedule};
 pub use describe::{Described, describe};
 pub use device::DeviceChoice;
@@ -38,8 +41,17 @@ pub use sample::{Sampler, SamplerOptions, Start, pictures};
 /// # Errors
 /// Data that is nowhere or damaged.
 pub fn data_size(config: &RunConfig, data: Option<std::path::PathBuf>) -> Result<core::ImageSize, Error> {
+    if let Some(size) = known_size(config) {
+        return Ok(size);
+    }
+    let [height, width, _] = config.data.open(&data::OpenOptions::with_data(data))?.shape();
+    Ok(core::ImageSize { height, width })
+}
+
+/// Height and width of the pictures where the config or the name of the data says them; `None` where only the files do.
+pub fn known_size(config: &RunConfig) -> Option<core::ImageSize> {
     use data::DataConfig::{Cifar10, Digits, Folder, Idx};
-    let size = match &config.data {
+    match &config.data {
         Digits(c) => Some(c.size),
         Folder(c) => Some(c.size),
         Cifar10(c) => c.size.or(Some(core::ImageSize::square(32))),
@@ -48,12 +60,7 @@ pub fn data_size(config: &RunConfig, data: Option<std::path::PathBuf>) -> Result
             let named = c.path.to_str()?.parse::<data::NamedSet>().is_ok();
             named.then_some(core::ImageSize::square(28))
         }),
-    };
-    if let Some(size) = size {
-        return Ok(size);
     }
-    let [height, width, _] = config.data.open(&data::OpenOptions::with_data(data))?.shape();
-    Ok(core::ImageSize { height, width })
 }
 
 /// Uses `n` CPU threads in all of difusi; only before the first tensor op, and once.

@@ -1,6 +1,7 @@
 //! End to end: the binary as a person runs it, on tiny settings. Every test works in a folder of its own.
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
+mod bench;
 mod commands;
 mod data;
 mod errors;

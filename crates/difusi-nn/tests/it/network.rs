@@ -124,6 +124,9 @@ fn description() {
     let cost = config.cost(size).unwrap();
     assert_eq!(cost.parameters, 2_607_681);
     assert!(cost.sampling_bytes < cost.training_bytes / 2);
+    let gflop = |config: &UnetConfig, side| config.cost(ImageSize::square(side)).unwrap().forward_flops as f64 / 1e9;
+    assert!((gflop(&config, 32) / 0.845 - 1.0).abs() < 0.002, "{}", gflop(&config, 32));
+    assert!((gflop(&UnetConfig::new(64), 64) / 14.6 - 1.0).abs() < 0.005, "{}", gflop(&UnetConfig::new(64), 64));
     let NnError::Config(issues) = config.describe(ImageSize::square(30)).unwrap_err() else { panic!() };
     assert!(issues[0].to_string().contains("`size` is 30x30; expected a height and a width divisible by 4"));
     assert!(params::named_parameters(&config.init(Noise::new(0), &Device::flex()).unwrap()).len() > 100);

@@ -15,6 +15,7 @@ use difusi_train::{DiffusionObjective, StepReport, Trainer};
 
 use crate::{Error, RunConfig};
 
+pub(crate) use open::network;
 pub use open::{FineTune, RunOptions, RunStart};
 pub use output::save_grid;
 

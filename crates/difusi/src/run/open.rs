@@ -119,7 +119,7 @@ fn reopen(out: &Path, config: &RunConfig) -> Result<(RunDir, PathBuf), Error> {
 }
 
 /// The network with its initial weights, and the bytes of activations one image costs in training.
-fn network(
+pub(crate) fn network(
     config: &RunConfig,
     shape: [usize; 3],
     from: Option<&FineTune>,

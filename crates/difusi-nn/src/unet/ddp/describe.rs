@@ -22,6 +22,8 @@ pub struct LayerShape {
     pub parameters: usize,
     /// Values kept for the backward pass, for one image.
     pub kept: usize,
+    /// Floating-point operations for one image: see [`Cost::forward_flops`].
+    pub flops: u64,
 }
 
 /// What one image costs.
@@ -33,6 +35,9 @@ pub struct Cost {
     pub training_bytes: usize,
     /// Bytes of activations per image alive at once when sampling, in f32.
     pub sampling_bytes: usize,
+    /// Floating-point operations of one forward pass over one image, a multiply and an add being two: those of convolutions,
+    /// linear layers and attention by definition, whatever the kernels do. A backward pass has about twice as many.
+    pub forward_flops: u64,
 }
 
 impl UnetConfig {
@@ -67,6 +72,7 @@ impl UnetConfig {
             parameters: total(|l| l.parameters),
             training_bytes: 4 * total(|l| l.kept),
             sampling_bytes: 4 * (skips + largest),
+            forward_flops: layers.iter().map(|l| l.flops).sum(),
         })
     }
 
@@ -78,6 +84,7 @@ impl UnetConfig {
             output: vec![time],
             parameters: walk.count("time_mlp"),
             kept: 4 * time,
+            flops: walk.products("time_mlp"),
         });
         for (i, stage) in stages.iter().enumerate() {
             let name = |part: usize| format!("downs.{i}.{part}");
@@ -116,9 +123,23 @@ struct Walk {
 }
 
 impl Walk {
+    fn inside<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a ParamInfo> {
+        let inside = move |p: &&ParamInfo| p.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
+        self.parameters.iter().filter(inside)
+    }
+
     fn count(&self, name: &str) -> usize {
-        let inside = |p: &&ParamInfo| p.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
-        self.parameters.iter().filter(inside).map(ParamInfo::count).sum()
+        self.inside(name).map(ParamInfo::count).sum()
+    }
+
+    /// Operations of a layer's matrix products: each weight of a convolution once per pixel, of a linear layer once.
+    fn products(&self, name: &str) -> u64 {
+        let one = |p: &ParamInfo| match p.shape.len() {
+            4 if p.name.ends_with(".weight") => 2 * (p.count() * self.size.pixels()) as u64,
+            2 => 2 * p.count() as u64,
+            _ => 0,
+        };
+        self.inside(name).map(one).sum()
     }
 
     /// `kept` values per pixel, and `more` of them.
@@ -126,7 +147,8 @@ impl Walk {
         let ImageSize { height, width } = self.size;
         let (parameters, pixels) = (self.count(name), self.size.pixels());
         let output = vec![height, width, channels];
-        self.layers.push(LayerShape { name: name.to_owned(), output, parameters, kept: kept * pixels + more });
+        let (kept, flops) = (kept * pixels + more, self.products(name));
+        self.layers.push(LayerShape { name: name.to_owned(), output, parameters, kept, flops });
     }
 
     /// A convolution keeps its input, which its predecessor counted; its output is counted here.
@@ -146,6 +168,12 @@ impl Walk {
         match full {
             true => self.push(name, channels, 3 * channels + 4 * hidden, stage.heads * pixels * (pixels + MEMORY)),
             false => self.push(name, channels, 4 * channels + 6 * hidden, stage.heads * stage.dim_head.pow(2)),
+        }
+        // Two products: with the keys and with the values; or with the keys' and values' d x d matrix, once it is made.
+        let keys = pixels + MEMORY;
+        let flops = if full { 4 * hidden * pixels * keys } else { 2 * hidden * stage.dim_head * (pixels + keys) };
+        if let Some(layer) = self.layers.last_mut() {
+            layer.flops += flops as u64;
         }
     }
 }
