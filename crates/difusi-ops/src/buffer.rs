@@ -67,10 +67,7 @@ pub(crate) fn with_scratch<F: Float, R>(len: usize, work: impl FnOnce(&mut [F]) 
 }
 
 /// Lends scratch in parts of these lengths (each beginning at a cache line), with unknown contents. As [`with_scratch`].
-pub(crate) fn with_parts<F: Float, R, const N: usize>(
-    lengths: [usize; N],
-    work: impl FnOnce([&mut [F]; N]) -> R,
-) -> R {
+pub(crate) fn with_parts<F: Float, R, const N: usize>(lengths: [usize; N], work: impl FnOnce([&mut [F]; N]) -> R) -> R {
     let room = |n: usize| n.next_multiple_of(16);
     with_scratch(lengths.iter().map(|&n| room(n)).sum(), |mut rest| {
         work(lengths.map(|n| {

@@ -13,6 +13,7 @@ pub(crate) mod attention;
 pub(crate) mod check;
 pub(crate) mod conv;
 pub(crate) mod conv_grad;
+pub(crate) mod convert;
 pub(crate) mod dense;
 pub(crate) mod heads;
 pub(crate) mod layout;
@@ -25,6 +26,7 @@ pub(crate) mod product;
 pub(crate) mod softmax;
 pub(crate) mod sums;
 pub(crate) mod tokens;
+pub(crate) mod winograd;
 
 #[cfg(test)]
 mod tests {
@@ -72,7 +74,8 @@ mod tests {
             let (x, w, dy) = (numbers(189 * i, 1), numbers(o * i * k * k, 2), numbers(189 * o, 3));
             results.push(conv::conv2d(&x, &w, &numbers(o, 4), &shape));
             results.push(conv::input_gradient(&dy, &w, &shape));
-            results.push(conv_grad::weight_gradient(&x, &dy, &shape));
+            let (dw, db) = conv_grad::weight_gradient(&x, &dy, &shape);
+            results.extend([dw, db]);
             results.push(sums::column_sums(&dy, o));
         }
         for channels in [32, 21] {

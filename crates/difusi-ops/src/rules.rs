@@ -147,33 +147,23 @@ impl Rule<3> for Ternary {
 }
 
 fn conv_backward(
-    [x, weight, bias]: [FlexTensor; 3],
+    [x, weight, _]: [FlexTensor; 3],
     dy: FlexTensor,
     needed: [bool; 3],
     spec: ConvSpec,
 ) -> [Option<FlexTensor>; 3] {
     let (x, weight, dy) = (x.to_contiguous(), weight.to_contiguous(), dy.to_contiguous());
     let shape = ConvShape { x: dims(&x), weight: dims(&weight), spec };
-    let [out] = dims(&bias);
-    [
-        needed[0].then(|| {
-            timed(
-                "conv2d dx",
-                || shape.label(),
-                || tensor(conv::input_gradient(values(&dy), values(&weight), &shape), shape.x),
-            )
-        }),
-        needed[1].then(|| {
-            timed(
-                "conv2d dw",
-                || shape.label(),
-                || tensor(conv_grad::weight_gradient(values(&x), values(&dy), &shape), shape.weight),
-            )
-        }),
-        needed[2].then(|| {
-            timed("conv2d db", || (format!("{out}"), 0.0), || tensor(sums::column_sums(values(&dy), out), [out]))
-        }),
-    ]
+    let dx = needed[0].then(|| {
+        let dx = || conv::input_gradient(values(&dy), values(&weight), &shape);
+        tensor(timed("conv2d dx", || shape.label(), dx), shape.x)
+    });
+    if !needed[1] && !needed[2] {
+        return [dx, None, None];
+    }
+    let gradients = || conv_grad::weight_gradient(values(&x), values(&dy), &shape);
+    let (dw, db) = timed("conv2d dw", || shape.label(), gradients);
+    [dx, Some(tensor(dw, shape.weight)), Some(tensor(db, [shape.weight[0]]))]
 }
 
 /// The norm of `x` with gain `[C]`, scale and shift `[images, C]`, and an activation.

@@ -6,13 +6,16 @@
 use rayon::prelude::*;
 
 use super::{
+    convert::narrow,
     pack::{Direction, Packed},
     plane::{Strip, Sweep},
     product::Product,
+    winograd,
 };
 use crate::{
     ConvSpec,
-    buffer::{Aligned, Shared, filled, with_scratch},
+    buffer::{Aligned, filled, with_parts},
+    simd::Stored,
 };
 
 /// The shapes of one convolution.
@@ -68,59 +71,71 @@ impl ConvShape {
 }
 
 /// `y = x ⋆ weight + bias`, flat, shaped `shape.y()`.
-pub(crate) fn conv2d(x: &[f32], weight: &[f32], bias: &[f32], shape: &ConvShape) -> Vec<f32> {
+pub(crate) fn conv2d<E: Stored>(x: &[E], weight: &[E::F], bias: &[E::F], shape: &ConvShape) -> Vec<E> {
+    if winograd::applies(shape) {
+        return winograd::conv2d(x, weight, bias, shape);
+    }
     let packed = Packed::new(weight, shape.weight, Direction::Forward);
     sweep(x, &packed, bias, shape.forward())
 }
 
 /// dL/dx from dL/dy, flat, shaped `shape.x`.
-pub(crate) fn input_gradient(dy: &[f32], weight: &[f32], shape: &ConvShape) -> Vec<f32> {
+pub(crate) fn input_gradient<E: Stored>(dy: &[E], weight: &[E::F], shape: &ConvShape) -> Vec<E> {
+    if winograd::applies(shape) {
+        return winograd::input_gradient(dy, weight, shape);
+    }
     let packed = Packed::new(weight, shape.weight, Direction::InputGradient);
     sweep(dy, &packed, &[], shape.input_gradient())
 }
 
-fn sweep(source: &[f32], packed: &Packed, bias: &[f32], sweep: Sweep) -> Vec<f32> {
-    let [height, width] = sweep.out;
+fn sweep<E: Stored>(source: &[E], packed: &Packed<E::F>, bias: &[E::F], sweep: Sweep) -> Vec<E> {
+    let ([height, width], panel) = (sweep.out, packed.panel());
     assert_eq!(source.len(), sweep.source.iter().product::<usize>());
-    assert_eq!(packed.panel().depth, sweep.kernel[0] * sweep.kernel[1] * sweep.source[3]);
-    let mut start = Aligned::zeros(packed.panel().columns);
+    assert_eq!(panel.depth, sweep.kernel[0] * sweep.kernel[1] * sweep.source[3]);
+    let mut start = Aligned::zeros(panel.columns);
     start.as_mut_slice()[..bias.len()].copy_from_slice(bias);
     let start = start.as_slice();
-    let len = sweep.source[0] * height * width * packed.panel().columns;
+    let numbers = E::as_numbers(source).filter(|_| sweep.in_place());
+    let len = sweep.source[0] * height * width * panel.columns;
     // SAFETY: the strips cover every output pixel once, and a job writes all columns of its strip's pixels.
     unsafe {
         filled(len, |out| {
-            sweep.strips(packed.panel().columns).into_par_iter().for_each(|strip| {
-                with_scratch(sweep.scratch(strip), |plane| {
-                    run_strip(source, plane, &sweep, strip, (packed, start, out))
+            sweep.strips(panel.columns).into_par_iter().for_each(|strip| {
+                let plane = sweep.scratch(strip, numbers.is_some());
+                let rows = if E::IS_NUMBER { 0 } else { strip.pixels(&sweep) * panel.columns };
+                with_parts([plane, rows], |[plane, rows]| {
+                    let input = numbers.unwrap_or_else(|| {
+                        sweep.fill(source, strip, plane);
+                        plane
+                    });
+                    let pixels = pixels(&sweep, strip, numbers.is_some());
+                    let (runs, run) = (sweep.kernel[0], sweep.kernel[1] * sweep.source[3]);
+                    let row = sweep.geometry(strip, numbers.is_some()).row;
+                    let product = Product { input, pixels: &pixels, runs, run, row, panel, start };
+                    let to = out.at((strip.first * height + strip.y0) * width * panel.columns);
+                    // The strip's pixels lie together in the output, and they are this job's own.
+                    match E::as_numbers_mut(to) {
+                        Some(to) => product.write(to, panel.columns),
+                        None => {
+                            product.into(rows, panel.columns);
+                            narrow(rows, to);
+                        }
+                    }
                 });
             });
         })
     }
 }
 
-/// # Safety
-/// `out` has room for the whole output, and no other job writes this strip.
-unsafe fn run_strip(source: &[f32], plane: &mut [f32], sweep: &Sweep, strip: Strip, to: (&Packed, &[f32], Shared)) {
-    let (packed, start, out) = to;
-    let channels = sweep.source[3];
-    let at = sweep.geometry(strip);
-    let input = if sweep.in_place() {
-        source
-    } else {
-        sweep.fill(source, strip, plane);
-        plane
-    };
-    let mut pixels = Vec::with_capacity(strip.images * (strip.y1 - strip.y0) * sweep.out[1]);
+/// Where in its input each output pixel of a strip begins.
+fn pixels(sweep: &Sweep, strip: Strip, in_place: bool) -> Vec<usize> {
+    let at = sweep.geometry(strip, in_place);
+    let mut pixels = Vec::with_capacity(strip.pixels(sweep));
     for image in 0..strip.images {
         for y in 0..strip.y1 - strip.y0 {
             let row = at.start + image * at.image + y * sweep.stride * at.row;
-            pixels.extend((0..sweep.out[1]).map(|x| row + x * sweep.stride * channels));
+            pixels.extend((0..sweep.out[1]).map(|x| row + x * sweep.stride * sweep.source[3]));
         }
     }
-    let (panel, [runs, width]) = (packed.panel(), sweep.kernel);
-    let first = (strip.first * sweep.out[0] + strip.y0) * sweep.out[1];
-    let product = Product { input, pixels: &pixels, runs, run: width * channels, row: at.row, panel, start };
-    // SAFETY: the strip's pixels lie together in the output, and they are this job's own.
-    unsafe { product.write(out.at(first * panel.columns), panel.columns) };
+    pixels
 }

@@ -7,14 +7,23 @@ use rayon::prelude::*;
 
 use super::{
     conv::ConvShape,
+    convert::widen,
     outer::{Outer, PIXELS},
     pack::{Block, blocks, unpack_sum},
     plane::{Strip, Sweep},
+    sums::column_sums,
+    winograd,
 };
-use crate::buffer::{Aligned, Shared, with_scratch};
+use crate::{
+    buffer::{Aligned, Shared, with_parts},
+    simd::{Float, Stored},
+};
 
-/// dL/dweight `[out, in, kh, kw]` from `x` and dL/dy.
-pub(crate) fn weight_gradient(x: &[f32], dy: &[f32], shape: &ConvShape) -> Vec<f32> {
+/// dL/dweight `[out, in, kh, kw]` and dL/dbias `[out]` from `x` and dL/dy.
+pub(crate) fn weight_gradient<E: Stored>(x: &[E], dy: &[E], shape: &ConvShape) -> (Vec<E::F>, Vec<E::F>) {
+    if winograd::applies(shape) {
+        return winograd::weight_gradient(x, dy, shape);
+    }
     let shape = flattened(shape);
     let [out, inside, kh, kw] = shape.weight;
     let padded = 16 * out.div_ceil(16);
@@ -32,7 +41,7 @@ pub(crate) fn weight_gradient(x: &[f32], dy: &[f32], shape: &ConvShape) -> Vec<f
         let sums = unsafe { shared.slice(group * len + depth * block.first, depth * 16 * block.vectors) };
         Job { x, dy, sweep: shape.forward(), out, block }.run(range, sums);
     });
-    unpack_sum(sums.as_mut_slice(), groups, shape.weight)
+    (unpack_sum(&mut sums.as_mut_slice()[..groups * len], groups, shape.weight), column_sums(dy, out))
 }
 
 /// A 1x1 convolution has no neighbours: its pixels may be regrouped into images of a convenient size.
@@ -47,29 +56,29 @@ fn flattened(shape: &ConvShape) -> ConvShape {
 }
 
 /// One block of output channels over one group of images.
-struct Job<'a> {
-    x: &'a [f32],
-    dy: &'a [f32],
+struct Job<'a, E> {
+    x: &'a [E],
+    dy: &'a [E],
     sweep: Sweep,
     out: usize,
     block: Block,
 }
 
-impl Job<'_> {
-    fn run(&self, images: std::ops::Range<usize>, sums: &mut [f32]) {
+impl<E: Stored> Job<'_, E> {
+    fn run(&self, images: std::ops::Range<usize>, sums: &mut [E::F]) {
         let Sweep { source, kernel, stride, out: [height, width], .. } = self.sweep;
         let whole = |first| Strip { first, images: 1, y0: 0, y1: height };
-        let plane = self.sweep.scratch(whole(0));
+        let numbers = E::as_numbers(self.x).filter(|_| self.sweep.in_place());
         let lanes = 16 * self.block.vectors;
-        with_scratch(plane.next_multiple_of(16) + height * width * lanes, |scratch| {
-            let (plane_of, grad) = scratch.split_at_mut(plane.next_multiple_of(16));
+        with_parts([self.sweep.scratch(whole(0), numbers.is_some()), height * width * lanes], |[plane, grad]| {
             for image in images {
-                let at = self.sweep.geometry(whole(image));
-                let input = if self.sweep.in_place() {
-                    &self.x[at.start..]
-                } else {
-                    self.sweep.fill(self.x, whole(image), &mut plane_of[..plane]);
-                    &*plane_of
+                let at = self.sweep.geometry(whole(image), numbers.is_some());
+                let input = match numbers {
+                    Some(x) => &x[at.start..],
+                    None => {
+                        self.sweep.fill(self.x, whole(image), plane);
+                        &*plane
+                    }
                 };
                 let dy = &self.dy[image * height * width * self.out..(image + 1) * height * width * self.out];
                 self.copy_columns(dy, grad);
@@ -91,12 +100,12 @@ impl Job<'_> {
     }
 
     /// The block's columns side by side, aligned, with zeros where there is no column.
-    fn copy_columns(&self, dy: &[f32], to: &mut [f32]) {
+    fn copy_columns(&self, dy: &[E], to: &mut [E::F]) {
         let lanes = 16 * self.block.vectors;
         let valid = lanes.min(self.out - self.block.first);
         for (to, from) in to.chunks_exact_mut(lanes).zip(dy.chunks_exact(self.out)) {
-            to[..valid].copy_from_slice(&from[self.block.first..self.block.first + valid]);
-            to[valid..].fill(0.0);
+            widen(&from[self.block.first..self.block.first + valid], &mut to[..valid]);
+            to[valid..].fill(E::F::ZERO);
         }
     }
 }

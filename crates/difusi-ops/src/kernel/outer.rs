@@ -3,7 +3,7 @@
 //! Sums are carried on from what the panel holds, in pixel order, so that cutting the pixels in pieces changes nothing.
 
 use super::pack::Block;
-use crate::simd::{Kernel, Lanes, dispatch};
+use crate::simd::{Float, Kernel, Lanes, dispatch};
 
 /// Pixels whose values stay in the first-level cache while all tiles pass over them.
 pub(crate) const PIXELS: usize = 112;
@@ -11,9 +11,9 @@ pub(crate) const PIXELS: usize = 112;
 /// `sums[r · run + k][c] += Σ input[y · input_row + x · input_step + r · row + k] · grad[y · grad_row + x · grad_step + c]`
 /// over pixels `(y, x)`, for `r < runs`, `k < run` and one block of columns `c` (from 0 in `grad`).
 #[derive(Clone, Copy)]
-pub(crate) struct Outer<'a> {
-    pub input: &'a [f32],
-    pub grad: &'a [f32],
+pub(crate) struct Outer<'a, F = f32> {
+    pub input: &'a [F],
+    pub grad: &'a [F],
     /// Rows and columns of pixels.
     pub pixels: [usize; 2],
     pub input_row: usize,
@@ -25,12 +25,12 @@ pub(crate) struct Outer<'a> {
     pub row: usize,
 }
 
-impl Outer<'_> {
+impl<F: Float> Outer<'_, F> {
     /// Adds to `sums`, `[runs · run][16 · vectors]`.
     ///
     /// # Panics
     /// If anything reaches beyond its slice.
-    pub(crate) fn add_to(self, sums: &mut [f32], block: Block) {
+    pub(crate) fn add_to(self, sums: &mut [F], block: Block) {
         let [height, width] = self.pixels;
         if height * width == 0 {
             return;
@@ -45,9 +45,9 @@ impl Outer<'_> {
     }
 }
 
-struct Tiles<'a> {
-    of: Outer<'a>,
-    sums: *mut f32,
+struct Tiles<'a, F> {
+    of: Outer<'a, F>,
+    sums: *mut F,
     vectors: usize,
 }
 
@@ -60,9 +60,9 @@ struct Area {
     columns: usize,
 }
 
-impl Kernel for Tiles<'_> {
+impl<F: Float> Kernel<F> for Tiles<'_, F> {
     #[inline(always)]
-    unsafe fn run<L: Lanes<F = f32>>(self) {
+    unsafe fn run<L: Lanes<F = F>>(self) {
         unsafe {
             match self.vectors {
                 4 => self.areas::<L, 6, 4>(),
@@ -74,9 +74,9 @@ impl Kernel for Tiles<'_> {
     }
 }
 
-impl Tiles<'_> {
+impl<F: Float> Tiles<'_, F> {
     #[inline(always)]
-    unsafe fn areas<L: Lanes<F = f32>, const P: usize, const V: usize>(&self) {
+    unsafe fn areas<L: Lanes<F = F>, const P: usize, const V: usize>(&self) {
         let [height, width] = self.of.pixels;
         let columns = width.div_ceil(width.div_ceil(PIXELS));
         let rows = height.div_ceil(height.div_ceil((PIXELS / columns).max(1)));
@@ -90,7 +90,7 @@ impl Tiles<'_> {
 
     /// All tiles over a few pixels: `P` rows of the panel at a time, then 4, 2, 1 for what is left of a run.
     #[inline(always)]
-    unsafe fn area<L: Lanes<F = f32>, const P: usize, const V: usize>(&self, area: Area) {
+    unsafe fn area<L: Lanes<F = F>, const P: usize, const V: usize>(&self, area: Area) {
         let run = self.of.run;
         for r in 0..self.of.runs {
             let mut k = 0;
@@ -116,11 +116,11 @@ impl Tiles<'_> {
 
     /// The register tile: `P` rows of the panel by `V` vectors of columns.
     #[inline(always)]
-    unsafe fn tile<L: Lanes<F = f32>, const P: usize, const V: usize>(&self, area: Area, r: usize, k: usize) {
+    unsafe fn tile<L: Lanes<F = F>, const P: usize, const V: usize>(&self, area: Area, r: usize, k: usize) {
         let of = &self.of;
         unsafe {
             let sums = self.sums.add((r * of.run + k) * 16 * V);
-            let mut tile = [[L::splat(0.0); V]; P];
+            let mut tile = [[L::splat(F::ZERO); V]; P];
             for p in 0..P {
                 for v in 0..V {
                     tile[p][v] = L::load(sums.add((p * V + v) * 16));
@@ -130,7 +130,7 @@ impl Tiles<'_> {
                 let mut x = of.input.as_ptr().add(y * of.input_row + area.x0 * of.input_step + r * of.row + k);
                 let mut grad = of.grad.as_ptr().add(y * of.grad_row + area.x0 * of.grad_step);
                 for _ in 0..area.columns {
-                    let mut g = [L::splat(0.0); V];
+                    let mut g = [L::splat(F::ZERO); V];
                     for v in 0..V {
                         g[v] = L::load(grad.add(16 * v));
                     }

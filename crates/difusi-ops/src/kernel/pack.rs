@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use crate::{
     buffer::{Aligned, Shared},
-    simd::{Unit, unit},
+    simd::{Float, Unit, unit},
 };
 
 /// A run of output channels that one register tile covers.
@@ -41,8 +41,8 @@ pub(crate) enum Direction {
 
 /// A matrix as blocks of columns: block after block, each `[depth][16 · vectors]`, zero where there is no column.
 #[derive(Clone, Copy)]
-pub(crate) struct Panel<'a> {
-    pub data: &'a [f32],
+pub(crate) struct Panel<'a, F = f32> {
+    pub data: &'a [F],
     pub blocks: &'a [Block],
     /// Rows.
     pub depth: usize,
@@ -50,21 +50,21 @@ pub(crate) struct Panel<'a> {
     pub columns: usize,
 }
 
-impl<'a> Panel<'a> {
+impl<'a, F> Panel<'a, F> {
     /// The rows of one block.
-    pub(crate) fn block(&self, block: Block) -> &'a [f32] {
+    pub(crate) fn block(&self, block: Block) -> &'a [F] {
         let start = self.depth * block.first;
         &self.data[start..start + self.depth * 16 * block.vectors]
     }
 }
 
 /// Fills a panel's memory, block by block: `value(row, column)`, zero beyond `columns`.
-pub(crate) fn fill_panel(
-    data: &mut [f32],
+pub(crate) fn fill_panel<F: Float>(
+    data: &mut [F],
     blocks: &[Block],
     depth: usize,
     columns: usize,
-    value: impl Fn(usize, usize) -> f32,
+    value: impl Fn(usize, usize) -> F,
 ) {
     for block in blocks {
         let width = 16 * block.vectors;
@@ -74,22 +74,22 @@ pub(crate) fn fill_panel(
             for (lane, to) in to[..valid].iter_mut().enumerate() {
                 *to = value(row, block.first + lane);
             }
-            to[valid..].fill(0.0);
+            to[valid..].fill(F::ZERO);
         }
     }
 }
 
 /// Convolution weights as a panel.
-pub(crate) struct Packed {
-    data: Aligned,
+pub(crate) struct Packed<F = f32> {
+    data: Aligned<F>,
     blocks: Vec<Block>,
     depth: usize,
     columns: usize,
 }
 
-impl Packed {
+impl<F: Float> Packed<F> {
     /// Packs `weight` `[out, in, kh, kw]`.
-    pub(crate) fn new(weight: &[f32], dims: [usize; 4], direction: Direction) -> Self {
+    pub(crate) fn new(weight: &[F], dims: [usize; 4], direction: Direction) -> Self {
         let [out, inside, kh, kw] = dims;
         assert_eq!(weight.len(), dims.iter().product::<usize>());
         let (columns, rows) = match direction {
@@ -126,13 +126,13 @@ impl Packed {
     }
 
     /// The weights, for reading.
-    pub(crate) fn panel(&self) -> Panel<'_> {
+    pub(crate) fn panel(&self) -> Panel<'_, F> {
         Panel { data: self.data.as_slice(), blocks: &self.blocks, depth: self.depth, columns: self.columns }
     }
 }
 
 /// Adds `parts` sums of a weight gradient, each laid out as a [`Panel`], in order, into `[out, in, kh, kw]`.
-pub(crate) fn unpack_sum(parts: &mut [f32], count: usize, dims: [usize; 4]) -> Vec<f32> {
+pub(crate) fn unpack_sum<F: Float>(parts: &mut [F], count: usize, dims: [usize; 4]) -> Vec<F> {
     let [out, inside, kh, kw] = dims;
     let (taps, depth) = (kh * kw, kh * kw * inside);
     let len = parts.len() / count;
@@ -140,12 +140,12 @@ pub(crate) fn unpack_sum(parts: &mut [f32], count: usize, dims: [usize; 4]) -> V
     total.par_chunks_mut(4096).enumerate().for_each(|(i, chunk)| {
         for other in others.chunks_exact(len) {
             for (a, b) in chunk.iter_mut().zip(&other[i * 4096..]) {
-                *a += b;
+                *a = *a + *b;
             }
         }
     });
     let total = &*total;
-    let mut weight = vec![0.0f32; out * depth];
+    let mut weight = vec![F::ZERO; out * depth];
     let shared = Shared::new(&mut weight);
     blocks(out).into_par_iter().for_each(|block| {
         let width = 16 * block.vectors;

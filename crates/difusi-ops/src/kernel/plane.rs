@@ -1,5 +1,8 @@
 //! Which pixels a convolution reads: images with their border of zeros, so that the tiles never ask about edges.
 
+use super::convert::widen;
+use crate::simd::{Float, Stored};
+
 /// One pass of a kernel over images: the forward convolution, or the one that gives the input gradient.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sweep {
@@ -24,6 +27,13 @@ pub(crate) struct Strip {
     pub images: usize,
     pub y0: usize,
     pub y1: usize,
+}
+
+impl Strip {
+    /// Output pixels of the strip.
+    pub(crate) fn pixels(&self, sweep: &Sweep) -> usize {
+        self.images * (self.y1 - self.y0) * sweep.out[1]
+    }
 }
 
 /// Where a job finds its input: image stride, row stride (in floats) and the offset of its first value.
@@ -56,14 +66,14 @@ impl Sweep {
     }
 
     /// Floats of scratch that [`Self::fill`] needs.
-    pub(crate) fn scratch(&self, strip: Strip) -> usize {
-        if self.in_place() { 0 } else { strip.images * self.plane_rows(strip) * self.plane_width() * self.source[3] }
+    pub(crate) fn scratch(&self, strip: Strip, in_place: bool) -> usize {
+        if in_place { 0 } else { strip.images * self.plane_rows(strip) * self.plane_width() * self.source[3] }
     }
 
     /// Where the strip's input lies: in the source, or in what [`Self::fill`] writes.
-    pub(crate) fn geometry(&self, strip: Strip) -> Geometry {
+    pub(crate) fn geometry(&self, strip: Strip, in_place: bool) -> Geometry {
         let [_, height, width, channels] = self.source;
-        if self.in_place() {
+        if in_place {
             let (image, row) = (height * width * channels, width * channels);
             return Geometry { image, row, start: strip.first * image + strip.y0 * self.stride * row };
         }
@@ -72,7 +82,7 @@ impl Sweep {
     }
 
     /// Writes the strip's input with its border into `plane` (all [`Self::scratch`] floats of it).
-    pub(crate) fn fill(&self, source: &[f32], strip: Strip, plane: &mut [f32]) {
+    pub(crate) fn fill<E: Stored>(&self, source: &[E], strip: Strip, plane: &mut [E::F]) {
         let [_, height, _, channels] = self.source;
         let (rows, width) = (self.plane_rows(strip), self.plane_width() * channels);
         let source_row = self.source[2] * channels;
@@ -83,25 +93,25 @@ impl Sweep {
                     let start = (image * height + y / self.dilation) * source_row;
                     self.fill_row(&source[start..start + source_row], row);
                 }
-                None => row.fill(0.0),
+                None => row.fill(E::F::ZERO),
             }
         }
     }
 
-    fn fill_row(&self, source: &[f32], row: &mut [f32]) {
+    fn fill_row<E: Stored>(&self, source: &[E], row: &mut [E::F]) {
         let channels = self.source[3];
         let left = (self.pad[1] * channels).min(row.len());
         if self.dilation == 1 {
             let (border, rest) = row.split_at_mut(left);
             let (inside, right) = rest.split_at_mut(source.len().min(rest.len()));
-            border.fill(0.0);
-            inside.copy_from_slice(&source[..inside.len()]);
-            right.fill(0.0);
+            border.fill(E::F::ZERO);
+            widen(&source[..inside.len()], inside);
+            right.fill(E::F::ZERO);
             return;
         }
-        row.fill(0.0);
+        row.fill(E::F::ZERO);
         for (pixel, to) in source.chunks_exact(channels).zip(row[left..].chunks_mut(channels * self.dilation)) {
-            to[..channels].copy_from_slice(pixel);
+            widen(pixel, &mut to[..channels]);
         }
     }
 

@@ -4,57 +4,48 @@ use rayon::prelude::*;
 
 use crate::{
     ordered,
-    simd::{Kernel, Lanes, dispatch},
+    simd::{Float, Kernel, Lanes, Stored, dispatch},
 };
 
 const ROWS: usize = 256;
 
 /// Column sums of `values` `[rows, columns]`: partial sums of 256 rows, added in order in f64.
-pub(crate) fn column_sums(values: &[f32], columns: usize) -> Vec<f32> {
-    let partial: Vec<Vec<f32>> = values
+pub(crate) fn column_sums<E: Stored>(values: &[E], columns: usize) -> Vec<E::F> {
+    let partial: Vec<Vec<E::F>> = values
         .par_chunks(ROWS * columns)
         .map(|rows| {
-            let mut sums = vec![0.0f32; columns];
+            let mut sums = vec![E::F::ZERO; columns];
             // SAFETY: the kernel works on the two slices, within their lengths.
             unsafe { dispatch(Columns { rows, sums: &mut sums }) };
             sums
         })
         .collect();
-    add_in_order(&partial, columns)
+    let total = (0..columns).map(|c| E::F::of_f64(partial.iter().map(|part| part[c].to_f64()).sum()));
+    total.collect()
 }
 
-/// The sum of vectors of equal length, in order, in f64.
-pub(crate) fn add_in_order(parts: &[Vec<f32>], len: usize) -> Vec<f32> {
-    let mut total = vec![0.0f64; len];
-    for part in parts {
-        for (t, &x) in total.iter_mut().zip(part) {
-            *t += f64::from(x);
-        }
-    }
-    total.into_iter().map(|t| t as f32).collect()
+struct Columns<'a, E: Stored> {
+    rows: &'a [E],
+    sums: &'a mut [E::F],
 }
 
-struct Columns<'a> {
-    rows: &'a [f32],
-    sums: &'a mut [f32],
-}
-
-impl Kernel for Columns<'_> {
+impl<F: Float, E: Stored<F = F>> Kernel<F> for Columns<'_, E> {
     #[inline(always)]
-    unsafe fn run<L: Lanes<F = f32>>(self) {
+    unsafe fn run<L: Lanes<F = F>>(self) {
         let columns = self.sums.len();
         let whole = columns / 16 * 16;
         for first in (0..whole).step_by(16) {
             unsafe {
-                let mut sum = L::splat(0.0);
+                let mut sum = L::constant(0.0);
                 for row in self.rows.chunks_exact(columns) {
-                    sum = sum.add(L::load(row.as_ptr().add(first)));
+                    sum = sum.add(E::load::<L>(row.as_ptr().add(first)));
                 }
                 sum.store(self.sums.as_mut_ptr().add(first));
             }
         }
         for column in whole..columns {
-            self.sums[column] = self.rows.iter().skip(column).step_by(columns).sum();
+            let values = self.rows.iter().skip(column).step_by(columns);
+            self.sums[column] = values.fold(F::ZERO, |sum, x| sum + x.get());
         }
     }
 }

@@ -44,6 +44,12 @@ pub(crate) trait Stored: Copy + Send + Sync + Default + 'static {
     /// What it is computed with.
     type F: Float;
     fn get(self) -> Self::F;
+    /// The same slice, where what is stored is what is computed with.
+    fn as_numbers(values: &[Self]) -> Option<&[Self::F]>;
+    /// Whether what is stored is what is computed with.
+    const IS_NUMBER: bool;
+    /// The same address, where what is stored is what is computed with.
+    fn as_numbers_mut(to: *mut Self) -> Option<*mut Self::F>;
     /// Rounded to the nearest, ties to even.
     fn put(x: Self::F) -> Self;
     /// Sixteen numbers from memory.
@@ -65,6 +71,15 @@ macro_rules! float {
             #[inline(always)]
             fn get(self) -> $float {
                 self
+            }
+            #[inline(always)]
+            fn as_numbers(values: &[Self]) -> Option<&[$float]> {
+                Some(values)
+            }
+            const IS_NUMBER: bool = true;
+            #[inline(always)]
+            fn as_numbers_mut(to: *mut Self) -> Option<*mut $float> {
+                Some(to)
             }
             #[inline(always)]
             fn put(x: $float) -> Self {
@@ -136,6 +151,15 @@ impl Stored for bf16 {
     #[inline(always)]
     fn get(self) -> f32 {
         f32::from_bits(u32::from(self.to_bits()) << 16)
+    }
+    #[inline(always)]
+    fn as_numbers(_: &[Self]) -> Option<&[f32]> {
+        None
+    }
+    const IS_NUMBER: bool = false;
+    #[inline(always)]
+    fn as_numbers_mut(_: *mut Self) -> Option<*mut f32> {
+        None
     }
     #[inline(always)]
     fn put(x: f32) -> Self {
