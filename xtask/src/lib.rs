@@ -1,5 +1,6 @@
 //! Chores of the workspace, shared by the command and the tidy checks.
 
+pub mod bench_peers;
 pub mod config_page;
 
 use std::path::{Path, PathBuf};
