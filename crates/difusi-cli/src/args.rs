@@ -16,7 +16,7 @@ pub(crate) struct Cli {
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,
 
-    /// Where train, sample and predict compute; all but the CPU are features of the build (`--features wgpu`).
+    /// Where train, sample, predict and bench compute; all but the CPU are features of the build (`--features wgpu`).
     #[arg(long, global = true, value_name = "cpu|wgpu|vulkan|cuda[:INDEX]", default_value_t = DeviceChoice::Cpu)]
     pub(crate) device: DeviceChoice,
 
