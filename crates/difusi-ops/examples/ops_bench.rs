@@ -9,7 +9,7 @@
 use std::{sync::LazyLock, time::Instant};
 
 use burn::tensor::{Device, Distribution, Tensor};
-use difusi_ops::{self as ops, AttentionKind, ConvSpec, composed};
+use difusi_ops::{self as ops, AttentionKind, ConvSpec, Groups, composed};
 
 type Op<'a> = &'a dyn Fn(&[Tensor<4>]) -> Tensor<4>;
 
@@ -115,8 +115,16 @@ fn norms(batch: usize) {
         row(
             &format!("norm, scale, shift, silu {c} at {n}x{n}"),
             0.0,
-            &|t| ops::rms_norm_silu(t[0].clone(), gain(t), pair(t)),
-            &|t| composed::rms_norm_silu(t[0].clone(), gain(t), pair(t)),
+            &|t| ops::rms_norm_silu(t[0].clone(), gain(t), pair(t), None),
+            &|t| composed::rms_norm_silu(t[0].clone(), gain(t), pair(t), None),
+            &shapes,
+        );
+        let affine = |t: &[Tensor<4>]| (gain(t), gain(t));
+        row(
+            &format!("8 groups, scale, shift, silu {c} at {n}x{n}"),
+            0.0,
+            &|t| ops::group_norm_silu(t[0].clone(), Groups::new(8), affine(t), pair(t)),
+            &|t| composed::group_norm_silu(t[0].clone(), Groups::new(8), affine(t), pair(t)),
             &shapes,
         );
         row(

@@ -9,7 +9,7 @@ use burn::tensor::{
     ops::ConvOptions,
 };
 
-use crate::{AttentionKind, ConvSpec};
+use crate::{AttentionKind, ConvSpec, Groups};
 
 /// See [`crate::conv2d`].
 pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, spec: ConvSpec) -> Tensor<4> {
@@ -41,15 +41,50 @@ pub fn rms_norm<const D: usize>(x: Tensor<D>, gain: Tensor<1>) -> Tensor<D> {
 }
 
 /// See [`crate::rms_norm_silu`].
-pub fn rms_norm_silu(x: Tensor<4>, gain: Tensor<1>, scale_shift: Option<(Tensor<2>, Tensor<2>)>) -> Tensor<4> {
-    let [batch, _, _, channels] = x.dims();
-    let y = rms_norm(x, gain);
-    silu(match scale_shift {
-        Some((scale, shift)) => {
-            y * (scale.reshape([batch, 1, 1, channels]) + 1.0) + shift.reshape([batch, 1, 1, channels])
-        }
+pub fn rms_norm_silu(
+    x: Tensor<4>,
+    gain: Tensor<1>,
+    scale_shift: Option<(Tensor<2>, Tensor<2>)>,
+    residual: Option<Tensor<4>>,
+) -> Tensor<4> {
+    let y = silu(modulated(rms_norm(x, gain), scale_shift));
+    match residual {
+        Some(residual) => y + residual,
         None => y,
-    })
+    }
+}
+
+fn modulated(x: Tensor<4>, scale_shift: Option<(Tensor<2>, Tensor<2>)>) -> Tensor<4> {
+    let [_, _, _, channels] = x.dims();
+    match scale_shift {
+        Some((scale, shift)) => {
+            let [images, _] = scale.dims();
+            x * (scale.reshape([images, 1, 1, channels]) + 1.0) + shift.reshape([images, 1, 1, channels])
+        }
+        None => x,
+    }
+}
+
+/// See [`crate::group_norm`].
+pub fn group_norm<const D: usize>(x: Tensor<D>, groups: Groups, (gain, bias): (Tensor<1>, Tensor<1>)) -> Tensor<D> {
+    let (dims, [channels]) = (x.dims(), gain.dims());
+    let pixels = dims[1..D - 1].iter().product::<usize>();
+    let x = x.reshape([dims[0], pixels, groups.count, channels / groups.count]);
+    let x = x.clone() - x.mean_dim(1).mean_dim(3); // [B, pixels, groups, C / groups]
+    let variance = x.clone().square().mean_dim(1).mean_dim(3);
+    let mut last = [1; D];
+    last[D - 1] = channels;
+    (x / (variance + groups.epsilon).sqrt()).reshape(dims) * gain.reshape(last) + bias.reshape(last)
+}
+
+/// See [`crate::group_norm_silu`].
+pub fn group_norm_silu(
+    x: Tensor<4>,
+    groups: Groups,
+    affine: (Tensor<1>, Tensor<1>),
+    scale_shift: Option<(Tensor<2>, Tensor<2>)>,
+) -> Tensor<4> {
+    silu(modulated(group_norm(x, groups, affine), scale_shift))
 }
 
 /// See [`crate::self_attention`].

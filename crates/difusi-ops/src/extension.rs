@@ -17,7 +17,7 @@ use burn::backend::{
 };
 use burn_flex::FlexTensor;
 
-use crate::rules::{Fused, Norm, Rule, Ternary, Unary};
+use crate::rules::{Fused, Norm, Quinary, Rule, Ternary, Unary, nothing};
 
 /// What burn dispatches.
 #[backend_extension(Flex, Autodiff)]
@@ -32,6 +32,14 @@ pub(crate) trait CpuOps: Backend {
         scale: FloatTensor<Self>,
         shift: FloatTensor<Self>,
         rule: Norm,
+    ) -> FloatTensor<Self>;
+    fn quinary(
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        c: FloatTensor<Self>,
+        d: FloatTensor<Self>,
+        e: FloatTensor<Self>,
+        rule: Quinary,
     ) -> FloatTensor<Self>;
 }
 
@@ -54,6 +62,10 @@ impl CpuOps for Flex {
 
     fn norm(x: FlexTensor, gain: FlexTensor, scale: FlexTensor, shift: FlexTensor, rule: Norm) -> FlexTensor {
         rule.forward([x, gain, scale, shift])
+    }
+
+    fn quinary(a: FlexTensor, b: FlexTensor, c: FlexTensor, d: FlexTensor, e: FlexTensor, rule: Quinary) -> FlexTensor {
+        rule.forward([a, b, c, d, e])
     }
 }
 
@@ -83,6 +95,17 @@ impl<C: CheckpointStrategy> CpuOps for Autodiff<Flex, C> {
     ) -> FloatTensor<Self> {
         record::<C, _, 4>(rule, [x, gain, scale, shift])
     }
+
+    fn quinary(
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        c: FloatTensor<Self>,
+        d: FloatTensor<Self>,
+        e: FloatTensor<Self>,
+        rule: Quinary,
+    ) -> FloatTensor<Self> {
+        record::<C, _, 5>(rule, [a, b, c, d, e])
+    }
 }
 
 type Tracked = FloatTensor<Autodiff<Flex>>;
@@ -96,7 +119,11 @@ impl<R: Rule<N>, const N: usize> Backward<Flex, N> for Node<R> {
 
     fn backward(self, ops: Ops<Self::State, N>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
         let dy = grads.consume::<Flex>(&ops.node);
-        let inputs = ops.state.map(|id| checkpointer.retrieve_node_output::<FlexTensor>(id));
+        let mut kept = self.0.keeps().into_iter();
+        let inputs = ops.state.map(|id| match kept.next() {
+            Some(true) => checkpointer.retrieve_node_output::<FlexTensor>(id),
+            _ => nothing(),
+        });
         let needed = ops.parents.each_ref().map(Option::is_some);
         let gradients = self.0.backward(inputs, dy, needed);
         for (parent, gradient) in ops.parents.into_iter().zip(gradients) {
@@ -132,7 +159,7 @@ fn record<C: CheckpointStrategy, R: Rule<N>, const N: usize>(rule: R, inputs: [T
     };
     match kind {
         OpsKind::Tracked(mut prep) => {
-            for x in &inputs {
+            for (x, _) in inputs.iter().zip(rule.keeps()).filter(|(_, kept)| *kept) {
                 prep.checkpoint(x);
             }
             prep.finish(ids, rule.forward(inputs.map(|x| x.into_primitive())))

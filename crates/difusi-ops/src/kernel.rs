@@ -15,6 +15,7 @@ pub(crate) mod conv;
 pub(crate) mod conv_grad;
 pub(crate) mod convert;
 pub(crate) mod dense;
+pub(crate) mod group_norm;
 pub(crate) mod heads;
 pub(crate) mod layout;
 pub(crate) mod linear_attention;
@@ -32,7 +33,9 @@ pub(crate) mod winograd;
 mod tests {
     use super::{
         conv::{self, ConvShape},
-        conv_grad, heads,
+        conv_grad,
+        group_norm::{self, Affine, GroupShape},
+        heads,
         norm::{self, Coefficients, NormShape},
         sums,
         tokens::{Place, Qkv, Source},
@@ -67,6 +70,11 @@ mod tests {
         }
     }
 
+    fn groups_of(channels: usize) -> GroupShape {
+        let groups = if channels == 32 { 8 } else { 7 };
+        GroupShape { images: 2, pixels: 150, channels, groups, epsilon: 1e-5, silu: true }
+    }
+
     fn everything() -> Vec<Vec<f32>> {
         let mut results = Vec::new();
         for [i, o, k] in [[5, 130, 3], [32, 70, 1], [16, 33, 5]] {
@@ -84,7 +92,10 @@ mod tests {
             let (x, dy) = (numbers(300 * channels, 7), numbers(300 * channels, 8));
             let given = Coefficients { gain: &gain, scale: &pair, shift: &pair };
             let d = norm::backward(&x, given, &dy, shape);
-            results.extend([norm::forward(&x, given, shape), d.x, d.gain, d.scale, d.shift]);
+            results.extend([norm::forward(&x, None, given, shape), d.x, d.gain, d.scale, d.shift]);
+            let of = Affine { gain: &gain, bias: &gain, scale: &pair, shift: &pair };
+            let d = group_norm::backward(&x, of, &dy, groups_of(channels));
+            results.extend([group_norm::forward(&x, of, groups_of(channels)), d.x, d.gain, d.bias, d.scale, d.shift]);
         }
         let (qkv, dy, memory) = (numbers(2 * 90 * 120, 9), numbers(2 * 90 * 40, 10), numbers(2 * 2 * 3 * 20, 11));
         let dims = [2, 2, 90, 20];

@@ -5,16 +5,16 @@ use burn::tensor::{Bytes, DType, Shape};
 use burn_flex::{FlexTensor, Layout};
 
 mod attention;
+mod norm;
 
 pub(crate) use attention::Fused;
+pub(crate) use norm::{GroupNorm, Norm, Quinary};
 
 use crate::{
     AttentionKind, ConvSpec,
     kernel::{
         conv::{self, ConvShape},
-        conv_grad, layout,
-        norm::{self, Coefficients, NormShape},
-        sums,
+        conv_grad, layout, sums,
     },
     profile::timed,
 };
@@ -24,6 +24,10 @@ pub(crate) trait Rule<const N: usize>: Copy + std::fmt::Debug + Send + 'static {
     /// Whether computing it again costs less than keeping its result (for gradient checkpointing).
     fn is_cheap(self) -> bool;
     fn forward(self, inputs: [FlexTensor; N]) -> FlexTensor;
+    /// Which inputs the backward rule looks at; it gets something empty for the others.
+    fn keeps(self) -> [bool; N] {
+        [true; N]
+    }
     /// The gradients of the inputs that are `needed`.
     fn backward(self, inputs: [FlexTensor; N], dy: FlexTensor, needed: [bool; N]) -> [Option<FlexTensor>; N];
 }
@@ -33,6 +37,11 @@ fn values(tensor: &FlexTensor) -> &[f32] {
         Some(values) => values,
         None => unreachable!("the wrappers pass f32 only, and the rules make tensors contiguous first"),
     }
+}
+
+/// An input that a rule does not keep.
+pub(crate) fn nothing() -> FlexTensor {
+    tensor(Vec::new(), [0])
 }
 
 fn tensor<const D: usize>(values: Vec<f32>, dims: [usize; D]) -> FlexTensor {
@@ -164,46 +173,4 @@ fn conv_backward(
     let gradients = || conv_grad::weight_gradient(values(&x), values(&dy), &shape);
     let (dw, db) = timed("conv2d dw", || shape.label(), gradients);
     [dx, Some(tensor(dw, shape.weight)), Some(tensor(db, [shape.weight[0]]))]
-}
-
-/// The norm of `x` with gain `[C]`, scale and shift `[images, C]`, and an activation.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Norm {
-    pub silu: bool,
-}
-
-impl Norm {
-    fn shape(self, x: &FlexTensor, scale: &FlexTensor) -> NormShape {
-        let ([images, channels], values) = (dims(scale), x.shape().num_elements());
-        NormShape { images, pixels: values / (images * channels), channels, silu: self.silu }
-    }
-}
-
-impl Rule<4> for Norm {
-    fn is_cheap(self) -> bool {
-        true
-    }
-
-    fn forward(self, inputs: [FlexTensor; 4]) -> FlexTensor {
-        let [x, gain, scale, shift] = inputs.map(|t| t.to_contiguous());
-        let given = Coefficients { gain: values(&gain), scale: values(&scale), shift: values(&shift) };
-        let shape = self.shape(&x, &scale);
-        let y = timed("rms norm", || shape.label(), || norm::forward(values(&x), given, shape));
-        FlexTensor::new(Bytes::from_elems(y), Layout::contiguous(x.shape()), DType::F32)
-    }
-
-    fn backward(self, inputs: [FlexTensor; 4], dy: FlexTensor, needed: [bool; 4]) -> [Option<FlexTensor>; 4] {
-        let ([x, gain, scale, shift], dy) = (inputs.map(|t| t.to_contiguous()), dy.to_contiguous());
-        let shape = self.shape(&x, &scale);
-        let given = Coefficients { gain: values(&gain), scale: values(&scale), shift: values(&shift) };
-        let d = timed("rms norm backward", || shape.label(), || norm::backward(values(&x), given, values(&dy), shape));
-        let dx = FlexTensor::new(Bytes::from_elems(d.x), Layout::contiguous(x.shape()), DType::F32);
-        let per_image = [shape.images, shape.channels];
-        [
-            needed[0].then_some(dx),
-            needed[1].then(|| tensor(d.gain, [shape.channels])),
-            needed[2].then(|| tensor(d.scale, per_image)),
-            needed[3].then(|| tensor(d.shift, per_image)),
-        ]
-    }
 }

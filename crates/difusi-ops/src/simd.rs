@@ -49,6 +49,12 @@ pub(crate) trait Lanes: Copy {
     /// `2^self` for whole numbers in [-126, 127].
     unsafe fn pow2(self) -> Self;
 
+    /// `self · 2^n` for whole numbers `n` in [-126, 127].
+    #[inline(always)]
+    unsafe fn scale(self, n: Self) -> Self {
+        unsafe { self.mul(n.pow2()) }
+    }
+
     /// A constant in every lane.
     #[inline(always)]
     unsafe fn constant(x: f32) -> Self {
@@ -125,7 +131,7 @@ pub(crate) trait Lanes: Copy {
             let p = p.fma(r, Self::constant(1.666_666_5e-1));
             let p = p.fma(r, Self::constant(0.5));
             let p = p.fma(r.mul(r), r.add(Self::constant(1.0)));
-            p.mul(n.pow2())
+            p.scale(n)
         }
     }
 

@@ -84,7 +84,7 @@ impl RmsNorm {
 
     /// `silu(norm(x) (1 + scale) + shift)`; `x` `[B, H, W, C]`, scale and shift `[B, C]`.
     pub fn forward_silu(&self, x: Tensor<4>, scale_shift: Option<(Tensor<2>, Tensor<2>)>) -> Tensor<4> {
-        difusi_ops::rms_norm_silu(x, self.gain(), scale_shift)
+        difusi_ops::rms_norm_silu(x, self.gain(), scale_shift, None)
     }
 
     fn gain(&self) -> Tensor<1> {

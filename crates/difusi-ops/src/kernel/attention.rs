@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use super::{
     dense::{Dense, spread, turn},
     softmax::{Scores, SoFar},
-    tokens::{Qkv, Sink, Source},
+    tokens::{Job, Qkv, Rows, Sink, Source},
 };
 use crate::{
     buffer::with_parts,
@@ -45,6 +45,10 @@ impl<F: Float> Head<F> {
         Self { queries, keys, depth, wide, wide_keys, step: spread(keys), scale }
     }
 
+    fn rows<'a>(&self, data: &'a mut [F]) -> Rows<'a, F> {
+        Rows { rows: data.len() / self.wide, data, width: self.wide }
+    }
+
     /// `to = rows · panelᵀ` for as many rows as there are: one score per key from `first` on.
     fn scores(&self, rows: &[F], across: &[F], (first, count): (usize, usize), to: (&mut [F], usize)) {
         let size = [rows.len() / self.wide, self.depth, count.next_multiple_of(16)];
@@ -66,39 +70,37 @@ pub(crate) unsafe fn forward<E: Stored>(of: &Qkv<'_, E>, to: Sink<E>) {
     let head = Head::new(of);
     let blocks = head.keys.div_ceil(KEYS);
     let block = head.keys.div_ceil(blocks).next_multiple_of(16);
-    let Head { queries, depth, wide, wide_keys, step, .. } = head;
+    let Head { queries, wide, wide_keys, step, .. } = head;
     let panel = [wide_keys * wide, wide_keys * wide, step * wide];
     let sizes = [panel[0], panel[1], panel[2], STRIP * wide, STRIP * spread(block), STRIP, STRIP, STRIP * wide];
-    (0..of.q.place.jobs()).into_par_iter().for_each(|job| {
+    (0..of.q.place.jobs(1)).into_par_iter().for_each(|job| {
+        let job = of.q.place.job(job, 1);
         with_parts(sizes, |[rows, values, across, query, scores, top, sum, out]| {
-            of.k.read(job, 0, (rows, wide), head.scale);
+            of.k.read(job, 0, head.rows(rows), head.scale);
             head.turn(rows, across);
-            of.v.read(job, 0, (values, wide), E::F::ONE);
+            of.v.read(job, 0, head.rows(values), E::F::ONE);
             let mut so_far = SoFar { top, sum, out, width: wide };
             for first in (0..queries).step_by(STRIP) {
                 let strip = STRIP.min(queries - first);
                 let query = &mut query[..strip * wide];
-                of.q.read(job, first, (query, wide), E::F::ONE);
+                of.q.read(job, first, head.rows(query), E::F::ONE);
                 so_far.clear();
                 for key in (0..head.keys).step_by(block) {
                     let count = block.min(head.keys - key);
                     let step = spread(count);
                     let p = &mut scores[..strip * step];
                     head.scores(query, across, (key, count), (p, step));
-                    let SoFar { top, sum, out, width } = &mut so_far;
-                    let more = SoFar { top: &mut **top, sum: &mut **sum, out: &mut **out, width: *width };
-                    Scores { data: p, step, valid: count }.softmax_more(more);
+                    Scores { data: p, step, valid: count }.softmax_more(&mut so_far);
                     let size = [strip, count, wide];
                     let dense = Dense { a: p, a_steps: [step, 1], b: &values[key * wide..], b_row: wide, size };
                     dense.add_to(so_far.out, wide);
                 }
                 so_far.finish(strip);
                 // SAFETY: each job writes the queries of its own head.
-                unsafe { to.write(job, first, (&so_far.out[..strip * wide], wide), E::F::ONE) };
+                unsafe { to.write(job, first, head.rows(&mut so_far.out[..strip * wide]), E::F::ONE) };
             }
         });
     });
-    debug_assert!(depth <= wide);
 }
 
 /// The gradients of q, k and v from that of the output.
@@ -108,18 +110,20 @@ pub(crate) unsafe fn forward<E: Stored>(of: &Qkv<'_, E>, to: Sink<E>) {
 pub(crate) unsafe fn backward<E: Stored>(of: &Qkv<'_, E>, dy: &Source<'_, E>, to: [Sink<E>; 3]) {
     let head = Head::new(of);
     assert!(dy.place.dims == of.q.place.dims);
-    (0..of.q.place.jobs()).into_par_iter().for_each(|job| backward_head(of, dy, job, &head, to));
+    (0..of.q.place.jobs(1)).into_par_iter().for_each(|job| {
+        backward_head(of, dy, of.q.place.job(job, 1), &head, to);
+    });
 }
 
-fn backward_head<E: Stored>(of: &Qkv<'_, E>, dy: &Source<'_, E>, job: usize, head: &Head<E::F>, to: [Sink<E>; 3]) {
+fn backward_head<E: Stored>(of: &Qkv<'_, E>, dy: &Source<'_, E>, job: Job, head: &Head<E::F>, to: [Sink<E>; 3]) {
     let Head { queries, keys, wide, wide_keys, step, scale, .. } = *head;
     let strip = (SCORES / step / 16 * 16).clamp(16, STRIP).min(queries);
     let (of_strip, of_keys, panel, scores) = (strip * wide, wide_keys * wide, step * wide, strip * step);
     let sizes = [of_strip, of_strip, of_strip, of_keys, panel, panel, scores, scores, of_keys, of_keys];
     with_parts(sizes, |[query, dout, dq, rows, k_across, v_across, p, dp, dk, dv]| {
-        of.v.read(job, 0, (rows, wide), E::F::ONE);
+        of.v.read(job, 0, head.rows(rows), E::F::ONE);
         head.turn(rows, v_across);
-        of.k.read(job, 0, (rows, wide), E::F::ONE);
+        of.k.read(job, 0, head.rows(rows), E::F::ONE);
         head.turn(rows, k_across);
         dk.fill(E::F::ZERO);
         dv.fill(E::F::ZERO);
@@ -127,8 +131,8 @@ fn backward_head<E: Stored>(of: &Qkv<'_, E>, dy: &Source<'_, E>, job: usize, hea
             let count = strip.min(queries - first);
             let (query, dout) = (&mut query[..count * wide], &mut dout[..count * wide]);
             let (p, dp) = (&mut p[..count * step], &mut dp[..count * step]);
-            of.q.read(job, first, (query, wide), scale);
-            dy.read(job, first, (dout, wide), E::F::ONE);
+            of.q.read(job, first, head.rows(query), scale);
+            dy.read(job, first, head.rows(dout), E::F::ONE);
             head.scores(query, k_across, (0, keys), (p, step));
             Scores { data: p, step, valid: keys }.softmax();
             head.scores(dout, v_across, (0, keys), (dp, step));
@@ -139,12 +143,12 @@ fn backward_head<E: Stored>(of: &Qkv<'_, E>, dy: &Source<'_, E>, job: usize, hea
             let size = [count, keys, wide];
             Dense { a: dp, a_steps: [step, 1], b: rows, b_row: wide, size }.into(dq, wide);
             // SAFETY: each job writes the tokens of its own head.
-            unsafe { to[0].write(job, first, (&dq[..count * wide], wide), scale) };
+            unsafe { to[0].write(job, first, head.rows(&mut dq[..count * wide]), scale) };
         }
         // SAFETY: as above.
         unsafe {
-            to[1].write(job, 0, (dk, wide), E::F::ONE);
-            to[2].write(job, 0, (dv, wide), E::F::ONE);
+            to[1].write(job, 0, head.rows(dk), E::F::ONE);
+            to[2].write(job, 0, head.rows(dv), E::F::ONE);
         }
     });
 }

@@ -190,9 +190,13 @@ impl<F: Float> Kernel<F> for Turn<'_, F> {
                 unsafe {
                     let from = self.from.as_ptr().add(row * self.from_row + column);
                     let to = self.to.as_mut_ptr().add(column * self.to_row + row);
-                    let square: [L; 16] = std::array::from_fn(|i| L::load(from.add(i * self.from_row)));
-                    for (i, lanes) in L::transpose(square).into_iter().enumerate() {
-                        lanes.store(to.add(i * self.to_row));
+                    let mut square = [L::splat(F::ZERO); 16];
+                    for i in 0..16 {
+                        square[i] = L::load(from.add(i * self.from_row));
+                    }
+                    let square = L::transpose(square);
+                    for i in 0..16 {
+                        square[i].store(to.add(i * self.to_row));
                     }
                 }
             }

@@ -58,27 +58,6 @@ impl<'a, F> Panel<'a, F> {
     }
 }
 
-/// Fills a panel's memory, block by block: `value(row, column)`, zero beyond `columns`.
-pub(crate) fn fill_panel<F: Float>(
-    data: &mut [F],
-    blocks: &[Block],
-    depth: usize,
-    columns: usize,
-    value: impl Fn(usize, usize) -> F,
-) {
-    for block in blocks {
-        let width = 16 * block.vectors;
-        let part = &mut data[depth * block.first..][..depth * width];
-        let valid = width.min(columns - block.first);
-        for (row, to) in part.chunks_exact_mut(width).enumerate() {
-            for (lane, to) in to[..valid].iter_mut().enumerate() {
-                *to = value(row, block.first + lane);
-            }
-            to[valid..].fill(F::ZERO);
-        }
-    }
-}
-
 /// Convolution weights as a panel.
 pub(crate) struct Packed<F = f32> {
     data: Aligned<F>,

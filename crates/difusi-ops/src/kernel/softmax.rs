@@ -35,9 +35,9 @@ impl<F: Float> Scores<'_, F> {
 
     /// One more block of scores for rows that have seen others: becomes `e^(score - top)` with the row's new `top`, and
     /// `top`, `sum` and `out` (rows of `width` values) are brought up to it. Start from [`NEVER`], 0 and 0.
-    pub(crate) fn softmax_more(self, so_far: SoFar<'_, F>) {
+    pub(crate) fn softmax_more(self, so_far: &mut SoFar<'_, F>) {
         let rows = self.rows();
-        let SoFar { top, sum, out, width } = &so_far;
+        let SoFar { top, sum, out, width } = &*so_far;
         assert!(top.len() >= rows && sum.len() >= rows && width.is_multiple_of(16) && out.len() >= rows * width);
         // SAFETY: as above, and for the rows seen so far.
         unsafe { dispatch(More { scores: self, rows, so_far }) }
@@ -164,16 +164,17 @@ impl<F: Float> Kernel<F> for Rows<'_, F> {
     }
 }
 
-struct More<'a, F> {
+struct More<'a, 'b, F> {
     scores: Scores<'a, F>,
     rows: usize,
-    so_far: SoFar<'a, F>,
+    so_far: &'a mut SoFar<'b, F>,
 }
 
-impl<F: Float> Kernel<F> for More<'_, F> {
+impl<F: Float> Kernel<F> for More<'_, '_, F> {
     #[inline(always)]
     unsafe fn run<L: Lanes<F = F>>(self) {
         let (Scores { data, step, valid }, SoFar { top, sum, out, width }) = (self.scores, self.so_far);
+        let width = *width;
         for r in 0..self.rows {
             unsafe {
                 let row = data.as_mut_ptr().add(r * step);
@@ -218,8 +219,8 @@ impl<F: Float> Kernel<F> for RowsBackward<'_, F> {
 
 /// Softmax down the columns in blocks: `values`, more rows of `width` values, become `e^(value - top)` with the column's
 /// new `top`; `top`, `sum` and the rows of `out` (one per column) are brought up to it. Start from [`NEVER`], 0 and 0.
-pub(crate) fn columns_more<F: Float>(values: &mut [F], width: usize, so_far: SoFar<'_, F>) {
-    let SoFar { top, sum, out, .. } = &so_far;
+pub(crate) fn columns_more<F: Float>(values: &mut [F], width: usize, so_far: &mut SoFar<'_, F>) {
+    let SoFar { top, sum, out, .. } = &*so_far;
     assert!(width.is_multiple_of(16) && values.len().is_multiple_of(width) && top.len() >= width && sum.len() >= width);
     assert!(
         so_far.width.is_multiple_of(16) && out.len().is_multiple_of(so_far.width) && out.len() / so_far.width <= width
@@ -228,16 +229,17 @@ pub(crate) fn columns_more<F: Float>(values: &mut [F], width: usize, so_far: SoF
     unsafe { dispatch(ColumnsMore { values, width, so_far }) }
 }
 
-struct ColumnsMore<'a, F> {
+struct ColumnsMore<'a, 'b, F> {
     values: &'a mut [F],
     width: usize,
-    so_far: SoFar<'a, F>,
+    so_far: &'a mut SoFar<'b, F>,
 }
 
-impl<F: Float> Kernel<F> for ColumnsMore<'_, F> {
+impl<F: Float> Kernel<F> for ColumnsMore<'_, '_, F> {
     #[inline(always)]
     unsafe fn run<L: Lanes<F = F>>(self) {
         let SoFar { top, sum, out, width } = self.so_far;
+        let width = *width;
         let (rows, step) = (self.values.len() / self.width, self.width);
         for i in (0..step).step_by(16) {
             unsafe {

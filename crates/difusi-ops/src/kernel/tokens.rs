@@ -28,22 +28,42 @@ impl Place {
         Self { dims, offset: part * heads * depth, strides: [tokens * row, depth, row] }
     }
 
-    /// Images times heads.
-    pub(crate) fn jobs(&self) -> usize {
-        self.dims[0] * self.dims[1]
+    /// How many jobs there are of `group` heads each.
+    pub(crate) fn jobs(&self, group: usize) -> usize {
+        self.dims[0] * self.dims[1] / group
     }
 
-    /// Where a token of head `job % heads` of image `job / heads` begins.
-    fn at(&self, job: usize, token: usize) -> usize {
-        let heads = self.dims[1];
-        self.offset + job / heads * self.strides[0] + job % heads * self.strides[1] + token * self.strides[2]
+    /// One of them; `group` divides the heads.
+    pub(crate) fn job(&self, index: usize, group: usize) -> Job {
+        let per_image = self.dims[1] / group;
+        Job { image: index / per_image, head: index % per_image * group, heads: group }
+    }
+
+    /// Where a token of an image's head begins.
+    fn at(&self, image: usize, head: usize, token: usize) -> usize {
+        self.offset + image * self.strides[0] + head * self.strides[1] + token * self.strides[2]
     }
 
     /// Whether all of it lies within `len` values.
     fn fits(&self, len: usize) -> bool {
         let [b, h, n, d] = self.dims;
-        b * h * n * d == 0 || self.at(b * h - 1, n - 1) + d <= len
+        b * h * n * d == 0 || self.at(b - 1, h - 1, n - 1) + d <= len
     }
+}
+
+/// Some heads of one image.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Job {
+    pub image: usize,
+    pub head: usize,
+    pub heads: usize,
+}
+
+/// The rows of a job in scratch: `[heads][rows][width]`.
+pub(crate) struct Rows<'a, F> {
+    pub data: &'a mut [F],
+    pub rows: usize,
+    pub width: usize,
 }
 
 /// Queries, keys or values, or the gradient of an output.
@@ -67,62 +87,87 @@ impl<E: Stored> Source<'_, E> {
         self.remembered() + self.place.dims[2]
     }
 
-    /// Copies tokens from `first` on, times `scale`, into rows of `width` values, zero behind the depth;
-    /// rows behind the last token become zero.
+    /// Copies tokens from `first` on, times `scale`, zeros behind the depth; rows behind the last token become zero.
     ///
     /// # Panics
     /// If the tokens reach beyond the data.
-    pub(crate) fn read(&self, job: usize, first: usize, to: (&mut [E::F], usize), scale: E::F) {
-        let ([_, heads, tokens, depth], memory, (to, width)) = (self.place.dims, self.remembered(), to);
-        let rows = to.len() / width;
+    pub(crate) fn read(&self, job: Job, first: usize, to: Rows<'_, E::F>, scale: E::F) {
+        let ([_, _, tokens, depth], memory, rows) = (self.place.dims, self.remembered(), to.rows);
+        let Rows { data, width, .. } = to;
+        assert!(depth <= width && data.len() == job.heads * rows * width);
         let from_memory = memory.saturating_sub(first).min(rows);
-        let (own, rest) = to.split_at_mut(from_memory * width);
-        if from_memory > 0 {
-            let start = (job % heads * memory + first) * depth;
-            read_rows((&self.memory[start..], depth), (own, width), depth, scale);
-        }
         let token = (first + from_memory).saturating_sub(memory);
-        let count = tokens.saturating_sub(token).min(rows - from_memory);
-        let (own, behind) = rest.split_at_mut(count * width);
-        if count > 0 {
-            read_rows((&self.data[self.place.at(job, token)..], self.place.strides[2]), (own, width), depth, scale);
+        let own = tokens.saturating_sub(token).min(rows - from_memory);
+        let mut copy =
+            Transfer { steps: [depth, memory * depth], rows: [0, from_memory], of: rows, width, depth, scale };
+        if from_memory > 0 {
+            copy.read(&self.memory[(job.head * memory + first) * depth..], job.heads, data);
         }
-        behind.fill(E::F::ZERO);
+        if own > 0 {
+            copy.steps = [self.place.strides[2], self.place.strides[1]];
+            copy.rows = [from_memory, own];
+            copy.read(&self.data[self.place.at(job.image, job.head, token)..], job.heads, data);
+        }
+        for head in data.chunks_exact_mut(rows * width) {
+            head[(from_memory + own) * width..].fill(E::F::ZERO);
+        }
     }
 }
 
-/// Copies rows of `depth` values, `step` apart, into padded ones.
-fn read_rows<E: Stored>((from, step): (&[E], usize), (to, width): (&mut [E::F], usize), depth: usize, scale: E::F) {
-    let rows = to.len() / width;
-    assert!(depth <= width && (rows - 1) * step + depth <= from.len());
-    // SAFETY: every reach was just compared with its slice.
-    unsafe { dispatch(Read { from, step, to, width, depth, scale }) }
-}
-
-struct Read<'a, E: Stored> {
-    from: &'a [E],
-    step: usize,
-    to: &'a mut [E::F],
+/// Rows of some heads on their way into or out of scratch: token by token, as they lie in memory.
+#[derive(Clone, Copy)]
+struct Transfer<F> {
+    /// From token to token and from head to head outside.
+    steps: [usize; 2],
+    /// First row in scratch, and how many …
+    rows: [usize; 2],
+    /// … of this many per head …
+    of: usize,
+    /// … and this far apart.
     width: usize,
     depth: usize,
-    scale: E::F,
+    scale: F,
 }
 
-impl<E: Stored> Kernel<E::F> for Read<'_, E> {
+impl<F: Float> Transfer<F> {
+    fn read<E: Stored<F = F>>(self, from: &[E], heads: usize, to: &mut [F]) {
+        let [first, count] = self.rows;
+        assert!((count - 1) * self.steps[0] + (heads - 1) * self.steps[1] + self.depth <= from.len());
+        assert!(first + count <= self.of && heads * self.of * self.width <= to.len());
+        // SAFETY: every reach was just compared with its slice.
+        unsafe { dispatch(Read { copy: self, heads, from: from.as_ptr(), to: to.as_mut_ptr() }) }
+    }
+}
+
+/// There are so many rows of so many heads at both pointers.
+struct Read<E: Stored> {
+    copy: Transfer<E::F>,
+    heads: usize,
+    from: *const E,
+    to: *mut E::F,
+}
+
+impl<E: Stored> Kernel<E::F> for Read<E> {
     #[inline(always)]
     unsafe fn run<L: Lanes<F = E::F>>(self) {
-        let whole = self.depth / 16 * 16;
-        for (row, to) in self.to.chunks_exact_mut(self.width).enumerate() {
-            unsafe {
-                let (from, scale) = (self.from.as_ptr().add(row * self.step), L::splat(self.scale));
-                for i in (0..whole).step_by(16) {
-                    E::load::<L>(from.add(i)).mul(scale).store(to.as_mut_ptr().add(i));
-                }
-                for i in whole..self.depth {
-                    to[i] = (*from.add(i)).get() * self.scale;
+        let Transfer { steps, rows, of, width, depth, scale } = self.copy;
+        let whole = depth / 16 * 16;
+        for token in 0..rows[1] {
+            for head in 0..self.heads {
+                unsafe {
+                    let from = self.from.add(token * steps[0] + head * steps[1]);
+                    let to = self.to.add((head * of + rows[0] + token) * width);
+                    for i in (0..whole).step_by(16) {
+                        E::load::<L>(from.add(i)).mul(L::splat(scale)).store(to.add(i));
+                    }
+                    for i in whole..depth {
+                        to.add(i).write((*from.add(i)).get() * scale);
+                    }
+                    for i in depth..width {
+                        to.add(i).write(E::F::ZERO);
+                    }
                 }
             }
-            to[self.depth..].fill(E::F::ZERO);
         }
     }
 }
@@ -147,50 +192,56 @@ pub(crate) struct MemorySink<F> {
 }
 
 impl<E: Stored> Sink<E> {
-    /// Writes rows of `width` values, times `scale`, as the tokens from `first` on; rows behind the last token are left out.
+    /// Writes the rows of a job, times `scale`, as the tokens from `first` on; rows behind the last token are left out.
     ///
     /// # Safety
     /// The memory has room for all that the place covers, and no other job writes these tokens.
-    pub(crate) unsafe fn write(&self, job: usize, first: usize, (rows, width): (&[E::F], usize), scale: E::F) {
-        let ([_, heads, tokens, depth], count) = (self.place.dims, rows.len() / width);
+    pub(crate) unsafe fn write(&self, job: Job, first: usize, from: Rows<'_, E::F>, scale: E::F) {
+        let ([_, heads, tokens, depth], Rows { data, rows, width }) = (self.place.dims, from);
+        assert!(depth <= width && data.len() == job.heads * rows * width);
         let memory = self.memory.map_or(0, |m| m.tokens);
-        let to_memory = memory.saturating_sub(first).min(count);
-        let (own, rest) = rows.split_at(to_memory * width);
-        if let Some(sink) = self.memory.filter(|_| to_memory > 0) {
-            let start = ((job / heads * 2 + sink.part) * heads + job % heads) * memory + first;
-            // SAFETY: the caller's promise; an image's heads have parts of their own.
-            unsafe { dispatch(Write { to: sink.to.at(start * depth), step: depth, rows: own, width, depth, scale }) };
-        }
+        let to_memory = memory.saturating_sub(first).min(rows);
         let token = (first + to_memory).saturating_sub(memory);
-        let rows = &rest[..tokens.saturating_sub(token).min(count - to_memory) * width];
-        let step = self.place.strides[2];
+        let own = tokens.saturating_sub(token).min(rows - to_memory);
+        let copy = Transfer { steps: [depth, memory * depth], rows: [0, to_memory], of: rows, width, depth, scale };
+        if let Some(sink) = self.memory.filter(|_| to_memory > 0) {
+            let start = ((job.image * 2 + sink.part) * heads + job.head) * memory + first;
+            // SAFETY: the caller's promise; an image's heads have parts of their own.
+            unsafe { dispatch(Write { copy, heads: job.heads, from: data.as_ptr(), to: sink.to.at(start * depth) }) };
+        }
+        let copy = Transfer { steps: [self.place.strides[2], self.place.strides[1]], rows: [to_memory, own], ..copy };
         // SAFETY: the caller's promise; the rows end with the last token.
-        unsafe { dispatch(Write { to: self.to.at(self.place.at(job, token)), step, rows, width, depth, scale }) };
+        unsafe {
+            let to = self.to.at(self.place.at(job.image, job.head, token));
+            dispatch(Write { copy, heads: job.heads, from: data.as_ptr(), to });
+        }
     }
 }
 
-/// There is room at `to` for the rows, `step` apart.
-struct Write<'a, E: Stored> {
+/// There are so many rows of so many heads at both pointers.
+struct Write<E: Stored> {
+    copy: Transfer<E::F>,
+    heads: usize,
+    from: *const E::F,
     to: *mut E,
-    step: usize,
-    rows: &'a [E::F],
-    width: usize,
-    depth: usize,
-    scale: E::F,
 }
 
-impl<E: Stored> Kernel<E::F> for Write<'_, E> {
+impl<E: Stored> Kernel<E::F> for Write<E> {
     #[inline(always)]
     unsafe fn run<L: Lanes<F = E::F>>(self) {
-        let whole = self.depth / 16 * 16;
-        for (n, row) in self.rows.chunks_exact(self.width).enumerate() {
-            unsafe {
-                let (to, scale) = (self.to.add(n * self.step), L::splat(self.scale));
-                for i in (0..whole).step_by(16) {
-                    E::store::<L>(L::load(row.as_ptr().add(i)).mul(scale), to.add(i));
-                }
-                for i in whole..self.depth {
-                    to.add(i).write(E::put(row[i] * self.scale));
+        let Transfer { steps, rows, of, width, depth, scale } = self.copy;
+        let whole = depth / 16 * 16;
+        for token in 0..rows[1] {
+            for head in 0..self.heads {
+                unsafe {
+                    let from = self.from.add((head * of + rows[0] + token) * width);
+                    let to = self.to.add(token * steps[0] + head * steps[1]);
+                    for i in (0..whole).step_by(16) {
+                        E::store::<L>(L::load(from.add(i)).mul(L::splat(scale)), to.add(i));
+                    }
+                    for i in whole..depth {
+                        to.add(i).write(E::put(*from.add(i) * scale));
+                    }
                 }
             }
         }

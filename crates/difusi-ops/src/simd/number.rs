@@ -28,7 +28,6 @@ pub(crate) trait Float:
     fn of_f64(x: f64) -> Self;
     fn to_f64(self) -> f64;
     fn sqrt(self) -> Self;
-    fn floor(self) -> Self;
     fn exp(self) -> Self;
     /// `2^self` for whole numbers in [-126, 127].
     fn pow2(self) -> Self;
@@ -62,6 +61,38 @@ pub(crate) trait Stored: Copy + Send + Sync + Default + 'static {
     /// # Safety
     /// As [`Lanes::store`].
     unsafe fn store<L: Lanes<F = Self::F>>(lanes: L, to: *mut Self);
+
+    /// Up to sixteen numbers from memory, zeros behind them.
+    ///
+    /// # Safety
+    /// As [`Lanes::load`], for `count` values.
+    #[inline(always)]
+    unsafe fn load_first<L: Lanes<F = Self::F>>(from: *const Self, count: usize) -> L {
+        if count >= 16 {
+            return unsafe { Self::load(from) };
+        }
+        let mut lanes = [Self::F::ZERO; 16];
+        for (i, lane) in lanes.iter_mut().enumerate().take(count) {
+            *lane = unsafe { (*from.add(i)).get() };
+        }
+        unsafe { L::load(lanes.as_ptr()) }
+    }
+
+    /// Up to sixteen numbers to memory.
+    ///
+    /// # Safety
+    /// As [`Lanes::store`], for `count` values.
+    #[inline(always)]
+    unsafe fn store_first<L: Lanes<F = Self::F>>(lanes: L, to: *mut Self, count: usize) {
+        if count >= 16 {
+            return unsafe { Self::store(lanes, to) };
+        }
+        let mut values = [Self::F::ZERO; 16];
+        unsafe { lanes.store(values.as_mut_ptr()) };
+        for (i, &value) in values.iter().enumerate().take(count) {
+            unsafe { to.add(i).write(Self::put(value)) };
+        }
+    }
 }
 
 macro_rules! float {
@@ -113,10 +144,6 @@ macro_rules! float {
             #[inline(always)]
             fn sqrt(self) -> Self {
                 self.sqrt()
-            }
-            #[inline(always)]
-            fn floor(self) -> Self {
-                self.floor()
             }
             #[inline(always)]
             fn exp(self) -> Self {

@@ -34,6 +34,10 @@ impl Lanes for Avx512 {
     unsafe fn largest(self) -> f32 {
         unsafe { largest_half(_mm256_max_ps(_mm512_castps512_ps256(self.0), _mm512_extractf32x8_ps::<1>(self.0))) }
     }
+    #[inline(always)]
+    unsafe fn scale(self, n: Self) -> Self {
+        unsafe { Self(_mm512_scalef_ps(self.0, n.0)) }
+    }
     /// Fourteen bits, doubled by a step of Newton's.
     #[inline(always)]
     unsafe fn recip(self) -> Self {
@@ -51,10 +55,10 @@ impl Lanes for Avx512 {
                 t[2 * i].0 = _mm512_unpacklo_ps(rows[2 * i].0, rows[2 * i + 1].0);
                 t[2 * i + 1].0 = _mm512_unpackhi_ps(rows[2 * i].0, rows[2 * i + 1].0);
             }
-            let pairs = t.map(|x| _mm512_castps_pd(x.0));
+            let pairs = t;
             for i in (0..16).step_by(4) {
                 for half in 0..2 {
-                    let (a, b) = (pairs[i + half], pairs[i + half + 2]);
+                    let (a, b) = (_mm512_castps_pd(pairs[i + half].0), _mm512_castps_pd(pairs[i + half + 2].0));
                     t[i + 2 * half].0 = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
                     t[i + 2 * half + 1].0 = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
                 }

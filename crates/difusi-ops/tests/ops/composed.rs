@@ -94,18 +94,86 @@ fn norms() {
             &format!("norm {what}"),
         );
         check_equal_ops(
-            &|t| flat(ops::rms_norm_silu(x(t), gain(t), None)),
-            &|t| flat(composed::rms_norm_silu(x(t), gain(t), None)),
+            &|t| flat(ops::rms_norm_silu(x(t), gain(t), None, None)),
+            &|t| flat(composed::rms_norm_silu(x(t), gain(t), None, None)),
             &[image, c],
             &format!("norm and silu {what}"),
         );
         check_equal_ops(
-            &|t| flat(ops::rms_norm_silu(x(t), gain(t), both(t))),
-            &|t| flat(composed::rms_norm_silu(x(t), gain(t), both(t))),
+            &|t| flat(ops::rms_norm_silu(x(t), gain(t), both(t), None)),
+            &|t| flat(composed::rms_norm_silu(x(t), gain(t), both(t), None)),
             &[image, c, b * c, b * c],
             &format!("block {what}"),
         );
+        let residual = |t: &[Tensor<1>]| Some(t[4].clone().reshape([b, c, h, w]).permute([0, 2, 3, 1])); // a view
+        check_equal_ops(
+            &|t| flat(ops::rms_norm_silu(x(t), gain(t), both(t), residual(t))),
+            &|t| flat(composed::rms_norm_silu(x(t), gain(t), both(t), residual(t))),
+            &[image, c, b * c, b * c, image],
+            &format!("block with residual {what}"),
+        );
     }
+}
+
+#[test]
+fn a_residual_may_be_the_input_itself() {
+    let shape = |t: &[Tensor<1>]| (t[0].clone().reshape([2, 3, 3, 8]), t[1].clone());
+    let op = |f: fn(Tensor<4>, Tensor<1>, Option<(Tensor<2>, Tensor<2>)>, Option<Tensor<4>>) -> Tensor<4>,
+              t: &[Tensor<1>]| {
+        let (x, gain) = shape(t);
+        flat(f(x.clone(), gain, None, Some(x)))
+    };
+    check_equal_ops(&|t| op(ops::rms_norm_silu, t), &|t| op(composed::rms_norm_silu, t), &[144, 8], "x + block(x)");
+}
+
+#[test]
+fn group_norms() {
+    for ([b, h, w, c], count) in
+        [([2, 5, 7, 64], 32), ([1, 3, 3, 5], 1), ([3, 13, 12, 18], 6), ([2, 2, 1, 4], 2), ([1, 20, 9, 32], 8)]
+    {
+        let groups = ops::Groups::new(count);
+        let x = |t: &[Tensor<1>]| t[0].clone().reshape([b, h, w, c]);
+        let affine = |t: &[Tensor<1>]| (t[1].clone(), t[2].clone());
+        let both = |t: &[Tensor<1>]| Some((t[3].clone().reshape([b, c]), t[4].clone().reshape([b, c])));
+        let (image, what) = (b * h * w * c, format!("{b}x{h}x{w}x{c}, {count} groups"));
+        check_equal_ops(
+            &|t| flat(ops::group_norm(x(t), groups, affine(t))),
+            &|t| flat(composed::group_norm(x(t), groups, affine(t))),
+            &[image, c, c],
+            &format!("group norm {what}"),
+        );
+        check_equal_ops(
+            &|t| flat(ops::group_norm_silu(x(t), groups, affine(t), None)),
+            &|t| flat(composed::group_norm_silu(x(t), groups, affine(t), None)),
+            &[image, c, c],
+            &format!("group norm and silu {what}"),
+        );
+        check_equal_ops(
+            &|t| flat(ops::group_norm_silu(x(t), groups, affine(t), both(t))),
+            &|t| flat(composed::group_norm_silu(x(t), groups, affine(t), both(t))),
+            &[image, c, c, b * c, b * c],
+            &format!("group norm block {what}"),
+        );
+    }
+}
+
+/// Against torch 2.15's `GroupNorm(2, 4, eps=1e-3)` of `x[b, c, p] = sin(1 + 8 b + 2 c + p)`, gain `[1, 2, 3, 4]`, bias `[0, 1, 0, -1]`.
+#[test]
+fn group_norm_is_pytorchs() {
+    let device = burn::tensor::Device::flex();
+    let floats = |values: Vec<f32>| {
+        let n = values.len();
+        Tensor::<1>::from_data(burn::tensor::TensorData::new(values, [n]), &device)
+    };
+    let x = (0..2).flat_map(|b| (0..2).flat_map(move |p| (0..4).map(move |c| ((1 + 8 * b + 2 * c + p) as f32).sin())));
+    let x = floats(x.collect()).reshape([2, 1, 2, 4]);
+    let affine = (floats(vec![1.0, 2.0, 3.0, 4.0]), floats(vec![0.0, 1.0, 0.0, -1.0]));
+    let y = crate::support::floats(ops::group_norm(x, ops::Groups { count: 2, epsilon: 1e-3 }, affine));
+    let torch = [
+        0.8291944, 0.5758081, -4.1344762, 1.8837383, 0.9300395, -2.0942760, -1.4863988, 3.6107621, 1.6095225,
+        -1.2626843, -0.1477607, 0.7637006, -0.2463185, 0.5362764, 3.4975111, -7.2300348,
+    ];
+    assert!(y.iter().zip(torch).all(|(y, t)| (y - t).abs() < 2e-6), "{y:?}");
 }
 
 #[test]

@@ -70,7 +70,7 @@ fn block() {
         let op = |t: &[Tensor<1>]| {
             let per_image = |x: &Tensor<1>| x.clone().reshape([b, c]);
             let x = t[0].clone().reshape([b, h, w, c]);
-            flat(ops::rms_norm_silu(x, t[1].clone(), Some((per_image(&t[2]), per_image(&t[3])))))
+            flat(ops::rms_norm_silu(x, t[1].clone(), Some((per_image(&t[2]), per_image(&t[3]))), None))
         };
         let exact = |t: &[Vec<f64>]| {
             let mut y = Vec::new();

@@ -41,9 +41,15 @@ fn block() {
     let op = |t: &[Tensor<1>]| {
         let per_image = |x: &Tensor<1>| x.clone().reshape([b, c]);
         let x = t[0].clone().reshape([b, n, n, c]);
-        flat(ops::rms_norm_silu(x, t[1].clone(), Some((per_image(&t[2]), per_image(&t[3])))))
+        flat(ops::rms_norm_silu(x, t[1].clone(), Some((per_image(&t[2]), per_image(&t[3]))), None))
     };
     check_threads(&op, &[b * n * n * c, c, b * c, b * c], "block");
+    let op = |t: &[Tensor<1>]| {
+        let per_image = |x: &Tensor<1>| x.clone().reshape([b, c]);
+        let (x, affine) = (t[0].clone().reshape([b, n, n, c]), (t[1].clone(), t[2].clone()));
+        flat(ops::group_norm_silu(x, ops::Groups::new(8), affine, Some((per_image(&t[3]), per_image(&t[4])))))
+    };
+    check_threads(&op, &[b * n * n * c, c, c, b * c, b * c], "block of groups");
 }
 
 #[test]

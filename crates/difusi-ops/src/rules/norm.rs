@@ -1,0 +1,153 @@
+//! Norms as rules: over channels (RMS), with and without a residual, and over groups of channels.
+
+use burn::backend::TensorMetadata;
+use burn::tensor::{Bytes, DType};
+use burn_flex::{FlexTensor, Layout};
+
+use super::{Rule, dims, tensor, values};
+use crate::{
+    kernel::{
+        group_norm::{self, Affine, GroupShape},
+        norm::{self, Coefficients, NormShape},
+    },
+    profile::timed,
+};
+
+/// `values` with the shape of `x`.
+fn like(x: &FlexTensor, values: Vec<f32>) -> FlexTensor {
+    FlexTensor::new(Bytes::from_elems(values), Layout::contiguous(x.shape()), DType::F32)
+}
+
+/// The norm of `x` with gain `[C]`, scale and shift `[images, C]`, and an activation.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Norm {
+    pub silu: bool,
+}
+
+impl Norm {
+    fn shape(self, x: &FlexTensor, scale: &FlexTensor) -> NormShape {
+        let ([images, channels], values) = (dims(scale), x.shape().num_elements());
+        NormShape { images, pixels: values / (images * channels), channels, silu: self.silu }
+    }
+
+    fn compute(self, inputs: [FlexTensor; 4], residual: Option<FlexTensor>) -> FlexTensor {
+        let [x, gain, scale, shift] = inputs.map(|t| t.to_contiguous());
+        let residual = residual.map(|r| r.to_contiguous());
+        let given = Coefficients { gain: values(&gain), scale: values(&scale), shift: values(&shift) };
+        let (shape, residual) = (self.shape(&x, &scale), residual.as_ref().map(values));
+        let y = timed("rms norm", || shape.label(), || norm::forward(values(&x), residual, given, shape));
+        like(&x, y)
+    }
+
+    fn gradients(self, inputs: [FlexTensor; 4], dy: FlexTensor, needed: [bool; 4]) -> [Option<FlexTensor>; 4] {
+        let ([x, gain, scale, shift], dy) = (inputs.map(|t| t.to_contiguous()), dy.to_contiguous());
+        let shape = self.shape(&x, &scale);
+        let given = Coefficients { gain: values(&gain), scale: values(&scale), shift: values(&shift) };
+        let d = timed("rms norm backward", || shape.label(), || norm::backward(values(&x), given, values(&dy), shape));
+        let per_image = [shape.images, shape.channels];
+        [
+            needed[0].then(|| like(&x, d.x)),
+            needed[1].then(|| tensor(d.gain, [shape.channels])),
+            needed[2].then(|| tensor(d.scale, per_image)),
+            needed[3].then(|| tensor(d.shift, per_image)),
+        ]
+    }
+}
+
+impl Rule<4> for Norm {
+    fn is_cheap(self) -> bool {
+        true
+    }
+
+    fn forward(self, inputs: [FlexTensor; 4]) -> FlexTensor {
+        self.compute(inputs, None)
+    }
+
+    fn backward(self, inputs: [FlexTensor; 4], dy: FlexTensor, needed: [bool; 4]) -> [Option<FlexTensor>; 4] {
+        self.gradients(inputs, dy, needed)
+    }
+}
+
+/// Ops of five tensors.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Quinary {
+    /// The four of a norm, and what is added behind the activation.
+    Added(Norm),
+    /// `x`, gain and bias `[C]`, scale and shift `[images, C]` or `[1, C]`.
+    Group(GroupNorm),
+}
+
+/// The norm of groups of channels, and an activation.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct GroupNorm {
+    pub groups: usize,
+    pub epsilon: f64,
+    pub silu: bool,
+}
+
+impl GroupNorm {
+    fn shape(self, x: &FlexTensor, gain: &FlexTensor) -> GroupShape {
+        let ([channels], shape) = (dims(gain), x.shape());
+        let (images, GroupNorm { groups, epsilon, silu }) = (shape[0], self);
+        GroupShape { images, pixels: shape.num_elements() / (images * channels), channels, groups, epsilon, silu }
+    }
+
+    fn compute(self, inputs: [FlexTensor; 5]) -> FlexTensor {
+        let [x, rest @ ..] = inputs.map(|t| t.to_contiguous());
+        let shape = self.shape(&x, &rest[0]);
+        let work = || group_norm::forward(values(&x), affine(&rest), shape);
+        like(&x, timed("group norm", || shape.label(), work))
+    }
+
+    fn gradients(self, inputs: [FlexTensor; 5], dy: FlexTensor, needed: [bool; 5]) -> [Option<FlexTensor>; 5] {
+        let ([x, rest @ ..], dy) = (inputs.map(|t| t.to_contiguous()), dy.to_contiguous());
+        let shape = self.shape(&x, &rest[0]);
+        let work = || group_norm::backward(values(&x), affine(&rest), values(&dy), shape);
+        let d = timed("group norm backward", || shape.label(), work);
+        [
+            needed[0].then(|| like(&x, d.x)),
+            needed[1].then(|| like(&rest[0], d.gain)),
+            needed[2].then(|| like(&rest[1], d.bias)),
+            needed[3].then(|| like(&rest[2], d.scale)),
+            needed[4].then(|| like(&rest[3], d.shift)),
+        ]
+    }
+}
+
+fn affine([gain, bias, scale, shift]: &[FlexTensor; 4]) -> Affine<'_, f32> {
+    Affine { gain: values(gain), bias: values(bias), scale: values(scale), shift: values(shift) }
+}
+
+impl Rule<5> for Quinary {
+    fn is_cheap(self) -> bool {
+        true
+    }
+
+    fn keeps(self) -> [bool; 5] {
+        match self {
+            Quinary::Added(_) => [true, true, true, true, false],
+            Quinary::Group(_) => [true; 5],
+        }
+    }
+
+    fn forward(self, inputs: [FlexTensor; 5]) -> FlexTensor {
+        match self {
+            Quinary::Added(norm) => {
+                let [x, gain, scale, shift, residual] = inputs;
+                norm.compute([x, gain, scale, shift], Some(residual))
+            }
+            Quinary::Group(norm) => norm.compute(inputs),
+        }
+    }
+
+    fn backward(self, inputs: [FlexTensor; 5], dy: FlexTensor, needed: [bool; 5]) -> [Option<FlexTensor>; 5] {
+        match self {
+            Quinary::Added(norm) => {
+                let ([x, gain, scale, shift, _], [a, b, c, d, residual]) = (inputs, needed);
+                let [dx, dgain, dscale, dshift] = norm.gradients([x, gain, scale, shift], dy.clone(), [a, b, c, d]);
+                [dx, dgain, dscale, dshift, residual.then_some(dy)]
+            }
+            Quinary::Group(norm) => norm.gradients(inputs, dy, needed),
+        }
+    }
+}
