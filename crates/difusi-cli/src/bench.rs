@@ -26,7 +26,7 @@ pub(crate) fn bench(args: &BenchArgs, device: &Device, json: bool) -> anyhow::Re
         outln!("{}", value(&name, &report));
     } else {
         summary(&name, &config, &report);
-        table(&report);
+        tables(&report);
     }
     Ok(())
 }
@@ -86,10 +86,14 @@ fn summary(name: &str, config: &RunConfig, r: &BenchReport) {
     outln!("forward:        {}, batch {}", spread(&r.forward), r.forward_batch);
     outln!("                {:.0} GFLOP/s{}", r.forward_gflops(), share(r.forward_gflops()));
     outln!("ceiling:        {ceiling}: f32 multiply-adds alone, measured now");
+    the_run(config, r);
+}
+
+fn the_run(config: &RunConfig, r: &BenchReport) {
     outln!("peak memory:    {} in training, {} in all", mib(r.train_peak_mib), mib(r.peak_mib));
     let p = &r.prediction;
     outln!(
-        "the run:        about {} for {} steps of {:.1} ms (with EMA), {} for drawing",
+        "the run:        about {} for {} steps of {:.1} ms, {} for drawing",
         span(p.training_s),
         config.train.steps,
         p.step_ms,
@@ -98,7 +102,9 @@ fn summary(name: &str, config: &RunConfig, r: &BenchReport) {
     if r.forward_batch < config.sample.count {
         outln!("note: memory holds {} of sample.count = {} images at once", r.forward_batch, config.sample.count);
     }
-    outln!("A training step draws noise, goes forward and backward, clips and applies Adam; EMA is not in it.");
+    outln!(
+        "A training step draws noise, goes forward and backward, clips and applies Adam; EMA is only in the run's steps."
+    );
 }
 
 /// As it is written in a config.
@@ -114,25 +120,48 @@ fn mib(peak: Option<f64>) -> String {
     peak.map_or_else(|| "unknown".to_owned(), |mib| format!("{mib:.0} MiB"))
 }
 
-/// The longest ops, the rest of them, and what is none of them.
-fn table(r: &BenchReport) {
+/// The ops whatever their shape, the longest first.
+fn by_op(ops: &[OpTime]) -> Vec<OpTime> {
+    let mut all: Vec<OpTime> = Vec::new();
+    for op in ops {
+        match all.iter_mut().find(|sum| sum.op == op.op) {
+            Some(sum) => {
+                sum.calls += op.calls;
+                sum.seconds += op.seconds;
+                sum.flops += op.flops;
+            }
+            None => all.push(OpTime { shape: "all".to_owned(), ..op.clone() }),
+        }
+    }
+    all.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
+    all
+}
+
+/// Two tables of one step: the ops in sum, and the longest by shape; each with what is in none of its rows, so that it adds up.
+fn tables(r: &BenchReport) {
     let (top, rest) = r.ops.split_at(TOP.min(r.ops.len()));
-    let width = top.iter().map(|op| op.shape.len()).max().unwrap_or(0).max(5);
-    outln!("\none training step of {:.1} ms, by op:", r.profiled_ms);
-    outln!("{:26} {:width$} {:>6} {:>9} {:>7} {:>8}", "op", "shape", "calls", "ms", "share", "GFLOP/s");
-    let row = |op: &str, shape: &str, calls: &str, ms: f64, rate: Option<f64>| {
+    let width = top.iter().map(|op| op.shape.len()).max().unwrap_or(0).max(10);
+    let line = |op: &str, shape: &str, calls: &str, ms: f64, rate: Option<f64>| {
         let rate = rate.map_or_else(String::new, |g| format!("{g:.0}"));
         let share = 100.0 * ms / r.profiled_ms;
         outln!("{op:26} {shape:width$} {calls:>6} {ms:>9.2} {share:>5.1} % {rate:>8}");
     };
-    for op in top {
-        row(op.op, &op.shape, &op.calls.to_string(), 1e3 * op.seconds, gflops(op.flops, op.seconds));
-    }
+    let table = |ops: &[OpTime]| {
+        outln!("{:26} {:width$} {:>6} {:>9} {:>7} {:>8}", "op", "shape", "calls", "ms", "share", "GFLOP/s");
+        for op in ops {
+            line(op.op, &op.shape, &op.calls.to_string(), 1e3 * op.seconds, gflops(op.flops, op.seconds));
+        }
+    };
+    outln!("\none training step of {:.1} ms, by op:", r.profiled_ms);
+    table(&by_op(&r.ops));
+    line("everything else", "", "", r.everything_else_ms(), None);
+    outln!("\nthe same, the longest by shape:");
+    table(top);
     if !rest.is_empty() {
         let calls: u64 = rest.iter().map(|op| op.calls).sum();
-        let seconds = rest.iter().map(|op| op.seconds).sum::<f64>();
-        row(&format!("{} more", rest.len()), "", &calls.to_string(), 1e3 * seconds, None);
+        let seconds: f64 = rest.iter().map(|op| op.seconds).sum();
+        line(&format!("{} more", rest.len()), "", &calls.to_string(), 1e3 * seconds, None);
     }
-    row("everything else", "", "", r.everything_else_ms(), None);
+    line("everything else", "", "", r.everything_else_ms(), None);
     outln!("Everything else is burn's own ops, copies and work on the host.");
 }

@@ -87,15 +87,26 @@ fn file(root: &Path, name: &str) -> std::path::PathBuf {
 /// # Errors
 /// A Python without the packages, a build or a run that fails.
 pub fn run(options: &Options, root: &Path, say: &mut dyn FnMut(&str)) -> anyhow::Result<String> {
+    let works = Work::all(root)?;
+    if let Some(load) = load().filter(|load| *load > 1.0) {
+        say(&format!(
+            "warning: other work runs here (load {load}) and PyTorch suffers most from it: the ratios are not fair"
+        ));
+    }
     let binary = match &options.binary {
         Some(path) => path.clone(),
         None => build(root, say)?,
     };
     let mut measured = Vec::new();
-    for work in Work::all(root)?.into_iter().filter(|w| options.only.as_ref().is_none_or(|only| *only == w.name)) {
-        measured.push(Bench { options, root, binary: &binary, work: &work }.both(say)?);
+    for work in works.iter().filter(|w| options.only.as_ref().is_none_or(|only| *only == w.name)) {
+        measured.push(Bench { options, root, binary: &binary, work }.both(say)?);
     }
     page(&measured, options.threads)
+}
+
+/// Processes that want a CPU, averaged over the last minute; `None` where the system does not tell.
+fn load() -> Option<f64> {
+    std::fs::read_to_string("/proc/loadavg").ok()?.split(' ').next()?.parse().ok()
 }
 
 fn build(root: &Path, say: &mut dyn FnMut(&str)) -> anyhow::Result<std::path::PathBuf> {

@@ -76,40 +76,10 @@ pub fn bench(
     }
     config.check()?;
     let job = Job { size: size(&config)?, cost: cost(&config)?, runs, device: device.clone(), config };
-    let averaged = !job.config.train.ema.is_empty();
-    let total = (2 * (WARM_UP + runs) + if averaged { 1 + LEAST } else { 0 } + 2) as u64;
-    let mut done = 0;
-    let mut tick = |stage| {
+    let (total, mut done) = (job.runs_in_all(), 0);
+    job.measure(&mut |stage| {
         on_progress(BenchProgress { stage, done, total });
         done += 1;
-    };
-    let training = job.training(&mut tick)?;
-    let (forward, batch) = job.forward(&training.model, &mut tick)?;
-    let peak = peak_mib();
-    drop(training.model);
-    let averaged = if averaged { Some(job.averaged_step(&mut tick)?) } else { None };
-    tick("ceiling");
-    let threads = rayon::current_num_threads();
-    let on_cpu = job.device == Device::flex();
-    let run_step_ms = averaged.map_or(training.step.median_ms, |a| a.median_ms);
-    Ok(BenchReport {
-        prediction: job.prediction(run_step_ms, forward.median_ms / batch as f64)?,
-        parameters: job.cost.parameters,
-        shape: job.shape(),
-        images_per_step: job.config.train.images_per_step() as usize,
-        forward_batch: batch,
-        precision: job.config.train.precision,
-        threads,
-        unit: if on_cpu { difusi_ops::vector_unit() } else { "other" },
-        train_flops: 3.0 * job.cost.forward_flops as f64 * job.config.train.images_per_step() as f64,
-        forward_flops: job.cost.forward_flops as f64 * batch as f64,
-        ceiling_gflops: on_cpu.then(|| difusi_ops::ceiling_gflops(threads)),
-        train_peak_mib: training.peak,
-        peak_mib: peak,
-        step: training.step,
-        forward,
-        profiled_ms: training.profiled_ms,
-        ops: training.ops,
     })
 }
 
@@ -152,6 +122,45 @@ impl Job {
     /// `[H, W, C]`.
     fn shape(&self) -> [usize; 3] {
         [self.size.height, self.size.width, self.config.model.channels()]
+    }
+
+    /// How often [`Job::measure`] tells of its progress: two measurements, the averages' where there are any, the profile, the
+    /// ceiling.
+    fn runs_in_all(&self) -> u64 {
+        let averaged = if self.config.train.ema.is_empty() { 0 } else { 1 + LEAST };
+        (2 * (WARM_UP + self.runs) + averaged + 2) as u64
+    }
+
+    fn measure(&self, tick: &mut dyn FnMut(&'static str)) -> Result<BenchReport, Error> {
+        let Training { step, peak, profiled_ms, ops, model } = self.training(tick)?;
+        let (forward, batch) = self.forward(&model, tick)?;
+        let peak_mib = peak_mib();
+        drop(model);
+        let config = &self.config.train;
+        let run_step_ms = if config.ema.is_empty() { step.median_ms } else { self.averaged_step(tick)?.median_ms };
+        tick("ceiling");
+        let threads = rayon::current_num_threads();
+        let on_cpu = self.device == Device::flex();
+        let (images, flops) = (config.images_per_step() as usize, self.cost.forward_flops as f64);
+        Ok(BenchReport {
+            prediction: self.prediction(run_step_ms, forward.median_ms / batch as f64)?,
+            parameters: self.cost.parameters,
+            shape: self.shape(),
+            images_per_step: images,
+            forward_batch: batch,
+            precision: config.precision,
+            threads,
+            unit: if on_cpu { difusi_ops::vector_unit() } else { "other" },
+            train_flops: 3.0 * flops * images as f64,
+            forward_flops: flops * batch as f64,
+            ceiling_gflops: on_cpu.then(|| difusi_ops::ceiling_gflops(threads)),
+            train_peak_mib: peak,
+            peak_mib,
+            step,
+            forward,
+            profiled_ms,
+            ops,
+        })
     }
 
     /// The trainer of a run with these averages, on random images.
