@@ -1,11 +1,18 @@
-//! Adam and AdamW in one pass over host slices, and the exponential moving average of weights.
+//! Adam or AdamW, the moving averages of the weights and the tensors' new values, in one pass over all parameters.
 //!
 //! Adam: arXiv:1412.6980; decoupled decay: arXiv:1711.05101; the order of operations is PyTorch's (`torch.optim.Adam`,
-//! not fused). Every element stands alone, so the number of threads cannot change a bit.
-//! Deliberately absent: AMSGrad, parameter groups, and which parameters there are: the trainer holds the state.
+//! not fused). Every element stands alone and no multiplication is fused with an addition, so neither the number of threads
+//! nor the vector unit can change a bit.
+//! Deliberately absent: AMSGrad, parameter groups, clipping (a factor, see [`AdamStep::grad_scale`]; [`crate::ordered::grad_norm`]
+//! is the norm), and which parameters there are: the trainer holds the state.
+
+use std::mem::MaybeUninit;
 
 use rayon::prelude::*;
 
+use crate::simd::{Kernel, Lanes, dispatch};
+
+/// Elements that one thread takes at a time: all their slices stay in the second-level cache.
 const CHUNK: usize = 1 << 14;
 
 /// How weights are pulled towards zero.
@@ -38,16 +45,42 @@ pub struct AdamStep {
     pub step: u64,
 }
 
-/// One parameter's values, gradient and moments: four slices of one length.
-pub struct ParamState<'a> {
-    /// The weights, changed in place.
-    pub param: &'a mut [f32],
-    /// The gradient of the loss.
-    pub grad: &'a [f32],
-    /// First moment; zeros before the first step.
+/// Everything a step changes: flat vectors of one length, the parameters one after the other.
+pub struct AdamState<'a> {
+    /// The weights.
+    pub values: &'a mut [f32],
+    /// First moments; zeros before the first step.
     pub first: &'a mut [f32],
-    /// Second moment; zeros before the first step.
+    /// Second moments; zeros before the first step.
     pub second: &'a mut [f32],
+    /// Moving averages of the weights; none in a step that does not update them.
+    pub averages: Vec<Average<'a>>,
+}
+
+/// A moving average: `average = decay · average + (1 - decay) · weight`.
+pub struct Average<'a> {
+    /// In the order of the weights.
+    pub values: &'a mut [f32],
+    /// In [0, 1].
+    pub decay: f64,
+}
+
+/// What the loss says of one parameter.
+#[derive(Clone, Copy, Debug)]
+pub enum Gradient<'a> {
+    /// Its gradient, a number for each weight.
+    Of(&'a [f32]),
+    /// Nothing: the loss does not reach these many weights. They and their moments stay; averages still follow them.
+    Absent(usize),
+}
+
+impl Gradient<'_> {
+    fn len(self) -> usize {
+        match self {
+            Gradient::Of(values) => values.len(),
+            Gradient::Absent(len) => len,
+        }
+    }
 }
 
 /// The step's numbers as the inner loop wants them.
@@ -65,25 +98,27 @@ struct Factors {
 }
 
 impl AdamStep {
-    /// Applies the step to one parameter.
+    /// Applies the step to the parameters whose gradients these are, then moves the averages. Returns each parameter's new
+    /// values, for its tensor.
     ///
     /// # Panics
-    /// If the four slices differ in length.
-    pub fn apply(&self, state: ParamState<'_>) {
-        let ParamState { param, grad, first, second } = state;
-        let lengths = [grad.len(), first.len(), second.len()];
-        assert!(
-            lengths == [param.len(); 3],
-            "gradient and moments have {lengths:?} values, the weights {}",
-            param.len()
-        );
-        let factors = self.factors();
-        param
-            .par_chunks_mut(CHUNK)
-            .zip(grad.par_chunks(CHUNK))
-            .zip(first.par_chunks_mut(CHUNK))
-            .zip(second.par_chunks_mut(CHUNK))
-            .for_each(|(((param, grad), first), second)| factors.apply(param, grad, first, second));
+    /// If the slices differ in length, or the gradients together are not as long.
+    pub fn apply(&self, weights: AdamState<'_>, gradients: &[Gradient<'_>]) -> Vec<Vec<f32>> {
+        let len: usize = gradients.iter().map(|g| g.len()).sum();
+        let lengths = [weights.values.len(), weights.first.len(), weights.second.len()];
+        assert!(lengths == [len; 3], "weights and moments have {lengths:?} values, the gradients {len}");
+        assert!(weights.averages.iter().all(|a| a.values.len() == len), "the averages are not as long as the weights");
+        let mut copies: Vec<Vec<f32>> = gradients.iter().map(|g| Vec::with_capacity(g.len())).collect();
+        let takes: Vec<f32> = weights.averages.iter().map(|a| (1.0 - a.decay) as f32).collect();
+        let pass = Pass { factors: self.factors(), takes: &takes };
+        // SAFETY: all slices of a piece have its length.
+        let work = |piece| unsafe { dispatch(Run { pass, piece }) };
+        pieces(weights, gradients, &mut copies).into_par_iter().for_each(work);
+        for (copy, gradient) in copies.iter_mut().zip(gradients) {
+            // SAFETY: the capacity is there, and the pieces of this parameter have written all of it.
+            unsafe { copy.set_len(gradient.len()) };
+        }
+        copies
     }
 
     fn factors(&self) -> Factors {
@@ -109,88 +144,139 @@ impl AdamStep {
     }
 }
 
-impl Factors {
-    fn apply(self, param: &mut [f32], grad: &[f32], first: &mut [f32], second: &mut [f32]) {
-        for (((w, &g), m), v) in param.iter_mut().zip(grad).zip(first).zip(second) {
-            let g = g * self.grad_scale + self.l2 * *w;
-            *m += (g - *m) * self.keep1;
-            *v = *v * self.keep2 + g * g * self.take2;
-            let root = v.sqrt() / self.root_correction + self.eps;
-            *w = *w * self.shrink - self.step_size * (*m / root);
+/// What one job works on: slices of one length.
+struct Piece<'a> {
+    values: &'a mut [f32],
+    grad: Option<&'a [f32]>,
+    first: &'a mut [f32],
+    second: &'a mut [f32],
+    averages: Vec<&'a mut [f32]>,
+    copy: &'a mut [MaybeUninit<f32>],
+}
+
+/// Cuts everything into pieces of at most [`CHUNK`], none of which spans two parameters.
+fn pieces<'a>(weights: AdamState<'a>, gradients: &[Gradient<'a>], copies: &'a mut [Vec<f32>]) -> Vec<Piece<'a>> {
+    let AdamState { mut values, mut first, mut second, averages } = weights;
+    let mut averages: Vec<&mut [f32]> = averages.into_iter().map(|a| a.values).collect();
+    let mut pieces = Vec::new();
+    for (gradient, copy) in gradients.iter().zip(copies) {
+        let mut copy = &mut copy.spare_capacity_mut()[..gradient.len()];
+        for start in (0..gradient.len()).step_by(CHUNK) {
+            let len = CHUNK.min(gradient.len() - start);
+            let grad = match gradient {
+                Gradient::Of(values) => Some(&values[start..start + len]),
+                Gradient::Absent(_) => None,
+            };
+            pieces.push(Piece {
+                values: cut(&mut values, len),
+                grad,
+                first: cut(&mut first, len),
+                second: cut(&mut second, len),
+                averages: averages.iter_mut().map(|rest| cut(rest, len)).collect(),
+                copy: cut(&mut copy, len),
+            });
+        }
+    }
+    pieces
+}
+
+/// Takes the first `len` elements off `rest`.
+fn cut<'a, T>(rest: &mut &'a mut [T], len: usize) -> &'a mut [T] {
+    let (head, tail) = std::mem::take(rest).split_at_mut(len);
+    *rest = tail;
+    head
+}
+
+/// What every piece goes through.
+#[derive(Clone, Copy)]
+struct Pass<'a> {
+    factors: Factors,
+    /// What each average takes of the new weight.
+    takes: &'a [f32],
+}
+
+/// The pass over one piece.
+struct Run<'a> {
+    pass: Pass<'a>,
+    piece: Piece<'a>,
+}
+
+impl Kernel for Run<'_> {
+    /// # Safety
+    /// All slices of the piece have one length.
+    #[inline(always)]
+    unsafe fn run<L: Lanes<F = f32>>(self) {
+        let Self { pass: Pass { factors, takes }, piece } = self;
+        let Piece { values, grad, first, second, mut averages, copy } = piece;
+        for start in (0..values.len()).step_by(16) {
+            let at = start..values.len().min(start + 16);
+            unsafe {
+                let mut w = get::<L>(&values[at.clone()]);
+                if let Some(grad) = grad {
+                    let (m, v) = (get(&first[at.clone()]), get(&second[at.clone()]));
+                    let (m, v, new) = factors.apply(w, get(&grad[at.clone()]), (m, v));
+                    w = new;
+                    put(m, first[at.clone()].as_mut_ptr(), at.len());
+                    put(v, second[at.clone()].as_mut_ptr(), at.len());
+                    put(w, values[at.clone()].as_mut_ptr(), at.len());
+                }
+                put(w, copy[at.clone()].as_mut_ptr().cast(), at.len());
+                for (average, &take) in averages.iter_mut().zip(takes) {
+                    let a = get::<L>(&average[at.clone()]);
+                    put(a.add(w.sub(a).mul(L::splat(take))), average[at.clone()].as_mut_ptr(), at.len());
+                }
+            }
         }
     }
 }
 
-/// `average = decay · average + (1 - decay) · param`, elementwise, `decay` in [0, 1].
-///
-/// # Panics
-/// If the slices differ in length.
-pub fn ema_update(average: &mut [f32], param: &[f32], decay: f64) {
-    assert_eq!(average.len(), param.len(), "the average and the parameter differ in length");
-    let take = (1.0 - decay) as f32;
-    average.par_chunks_mut(CHUNK).zip(param.par_chunks(CHUNK)).for_each(|(average, param)| {
-        for (a, &p) in average.iter_mut().zip(param) {
-            *a += (p - *a) * take;
+impl Factors {
+    /// The moments and weights after the step.
+    ///
+    /// # Safety
+    /// As [`Lanes`].
+    #[inline(always)]
+    unsafe fn apply<L: Lanes<F = f32>>(self, w: L, g: L, (m, v): (L, L)) -> (L, L, L) {
+        unsafe {
+            let g = g.mul(L::splat(self.grad_scale)).add(L::splat(self.l2).mul(w));
+            let m = m.add(g.sub(m).mul(L::splat(self.keep1)));
+            let v = v.mul(L::splat(self.keep2)).add(g.mul(g).mul(L::splat(self.take2)));
+            let root = v.sqrt().div(L::splat(self.root_correction)).add(L::splat(self.eps));
+            let w = w.mul(L::splat(self.shrink)).sub(L::splat(self.step_size).mul(m.div(root)));
+            (m, v, w)
         }
-    });
+    }
+}
+
+/// Sixteen numbers, or as many as there are and zeros.
+///
+/// # Safety
+/// As [`Lanes`].
+#[inline(always)]
+unsafe fn get<L: Lanes<F = f32>>(from: &[f32]) -> L {
+    if from.len() >= 16 {
+        return unsafe { L::load(from.as_ptr()) };
+    }
+    let mut lanes = [0.0; 16];
+    lanes[..from.len()].copy_from_slice(from);
+    unsafe { L::load(lanes.as_ptr()) }
+}
+
+/// The first `len` of sixteen numbers.
+///
+/// # Safety
+/// As [`Lanes`]; `len` is at most 16, and there is room for as many values at `to`.
+#[inline(always)]
+unsafe fn put<L: Lanes<F = f32>>(lanes: L, to: *mut f32, len: usize) {
+    unsafe {
+        if len == 16 {
+            return lanes.store(to);
+        }
+        let mut values = [0.0; 16];
+        lanes.store(values.as_mut_ptr());
+        to.copy_from_nonoverlapping(values.as_ptr(), len);
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn step(n: u64, decay: WeightDecay) -> AdamStep {
-        AdamStep { learning_rate: 1e-2, beta1: 0.9, beta2: 0.999, eps: 1e-8, decay, grad_scale: 1.0, step: n }
-    }
-
-    /// The first step moves every weight by the learning rate against its gradient's sign, whatever its size.
-    #[test]
-    fn first_step_is_the_learning_rate() {
-        let grad = [3.0f32, -0.02, 700.0];
-        let (mut w, mut m, mut v) = ([0.0f32; 3], [0.0f32; 3], [0.0f32; 3]);
-        step(1, WeightDecay::None).apply(ParamState { param: &mut w, grad: &grad, first: &mut m, second: &mut v });
-        for (w, g) in w.iter().zip(grad) {
-            assert!((w + 1e-2 * g.signum()).abs() < 1e-7, "{w}");
-        }
-    }
-
-    /// The recurrence of arXiv:1412.6980 algorithm 1 (and 1711.05101 algorithm 2) in f64.
-    #[test]
-    fn agrees_with_the_paper() {
-        for decay in [WeightDecay::None, WeightDecay::L2(0.1), WeightDecay::Decoupled(0.1)] {
-            let n = 40_001;
-            let mut w: Vec<f32> = (0..n).map(|i| (i as f32 * 0.37).sin()).collect();
-            let mut exact: Vec<[f64; 3]> = w.iter().map(|&w| [f64::from(w), 0.0, 0.0]).collect();
-            let (mut m, mut v) = (vec![0.0f32; n], vec![0.0f32; n]);
-            for t in 1..=5u64 {
-                let grad: Vec<f32> = (0..n).map(|i| (i as f32 * 0.11 + t as f32).cos()).collect();
-                let now = step(t, decay);
-                now.apply(ParamState { param: &mut w, grad: &grad, first: &mut m, second: &mut v });
-                for (e, &g) in exact.iter_mut().zip(&grad) {
-                    paper_step(e, f64::from(g), &now);
-                }
-            }
-            for (w, e) in w.iter().zip(&exact) {
-                assert!((f64::from(*w) - e[0]).abs() < 2e-6, "{w} {e:?} {decay:?}");
-            }
-        }
-    }
-
-    fn paper_step([w, m, v]: &mut [f64; 3], g: f64, at: &AdamStep) {
-        let g = if let WeightDecay::L2(d) = at.decay { g + d * *w } else { g };
-        *m = at.beta1 * *m + (1.0 - at.beta1) * g;
-        *v = at.beta2 * *v + (1.0 - at.beta2) * g * g;
-        let (c1, c2) = (1.0 - at.beta1.powi(at.step as i32), 1.0 - at.beta2.powi(at.step as i32));
-        let d = if let WeightDecay::Decoupled(d) = at.decay { d } else { 0.0 };
-        *w -= at.learning_rate * (*m / c1 / ((*v / c2).sqrt() + at.eps) + d * *w);
-    }
-
-    #[test]
-    fn average_moves_by_what_decay_leaves() {
-        let mut average = vec![1.0f32; 20_000];
-        ema_update(&mut average, &vec![3.0f32; 20_000], 0.75);
-        assert!(average.iter().all(|&a| a == 1.5));
-        ema_update(&mut average, &vec![7.0f32; 20_000], 0.0);
-        assert!(average.iter().all(|&a| a == 7.0));
-    }
-}
+mod tests;

@@ -25,7 +25,7 @@ mod route;
 mod rules;
 mod simd;
 
-pub use adam::{AdamStep, ParamState, WeightDecay, ema_update};
+pub use adam::{AdamState, AdamStep, Average, Gradient, WeightDecay};
 pub use attention::{AttentionKind, attention, self_attention};
 pub use ceiling::{ceiling_gflops, vector_unit};
 pub use conv::{ConvSpec, conv2d, linear};

@@ -5,54 +5,77 @@
 
 use rayon::prelude::*;
 
+use crate::simd::{Kernel, Lanes, dispatch};
+
 const CHUNK: usize = 1 << 14;
 const LANES: usize = 16;
 
 /// The sum of `values`; 0 when empty.
 pub fn sum(values: &[f32]) -> f64 {
-    by_chunks(values, |x| x)
+    by_chunks::<false>(values)
 }
 
 /// The sum of squares of `values`; 0 when empty. Not finite exactly when some value is not finite:
 /// the square of a finite f32 cannot overflow an f64.
 pub fn sum_squares(values: &[f32]) -> f64 {
-    by_chunks(values, |x| x * x)
+    by_chunks::<true>(values)
 }
 
-/// The L2 norm of several gradients as one long vector, added in the order given.
+/// The L2 norm of several gradients as one long vector: the sums of squares of each, added in the order given.
+/// Not finite exactly when some value is not finite.
 pub fn grad_norm<'a>(gradients: impl IntoIterator<Item = &'a [f32]>) -> f64 {
-    gradients.into_iter().map(sum_squares).sum::<f64>().sqrt()
+    let gradients: Vec<&[f32]> = gradients.into_iter().collect();
+    // One list of jobs for all of them, since most are short.
+    let chunks: Vec<&[f32]> = gradients.iter().flat_map(|g| g.chunks(CHUNK)).collect();
+    let partial: Vec<f64> = chunks.par_iter().map(|chunk| chunk_sum::<true>(chunk)).collect();
+    let mut partial = partial.into_iter();
+    gradients.iter().map(|g| partial.by_ref().take(g.len().div_ceil(CHUNK)).sum::<f64>()).sum::<f64>().sqrt()
 }
 
-fn by_chunks(values: &[f32], term: impl Fn(f64) -> f64 + Sync) -> f64 {
+fn by_chunks<const SQUARED: bool>(values: &[f32]) -> f64 {
     if values.len() <= CHUNK {
-        return chunk_sum(values, &term);
+        return chunk_sum::<SQUARED>(values);
     }
-    let partial: Vec<f64> = values.par_chunks(CHUNK).map(|chunk| chunk_sum(chunk, &term)).collect();
+    let partial: Vec<f64> = values.par_chunks(CHUNK).map(chunk_sum::<SQUARED>).collect();
     partial.iter().sum()
 }
 
-/// Sixteen running sums, folded pairwise: one fixed order that the compiler can vectorise.
-fn chunk_sum(values: &[f32], term: &impl Fn(f64) -> f64) -> f64 {
-    let mut lanes = [0.0f64; LANES];
-    let whole = values.chunks_exact(LANES);
-    let rest = whole.remainder();
-    for block in whole {
-        for (lane, &x) in lanes.iter_mut().zip(block) {
-            *lane += term(f64::from(x));
+fn chunk_sum<const SQUARED: bool>(values: &[f32]) -> f64 {
+    let mut sum = 0.0;
+    // SAFETY: the kernel has no pointers of its own.
+    unsafe { dispatch(ChunkSum::<SQUARED> { values, sum: &mut sum }) };
+    sum
+}
+
+/// Sixteen running sums, folded pairwise: one fixed order, which the compiler makes vectors of, with the widest unit's features.
+struct ChunkSum<'a, const SQUARED: bool> {
+    values: &'a [f32],
+    sum: &'a mut f64,
+}
+
+impl<const SQUARED: bool> Kernel for ChunkSum<'_, SQUARED> {
+    #[inline(always)]
+    unsafe fn run<L: Lanes<F = f32>>(self) {
+        let term = |x: f32| if SQUARED { f64::from(x) * f64::from(x) } else { f64::from(x) };
+        let mut lanes = [0.0f64; LANES];
+        let (whole, rest) = self.values.as_chunks::<LANES>();
+        for block in whole {
+            for (lane, &x) in lanes.iter_mut().zip(block) {
+                *lane += term(x);
+            }
         }
-    }
-    for (lane, &x) in lanes.iter_mut().zip(rest) {
-        *lane += term(f64::from(x));
-    }
-    let mut width = LANES / 2;
-    while width > 0 {
-        for i in 0..width {
-            lanes[i] += lanes[i + width];
+        for (lane, &x) in lanes.iter_mut().zip(rest) {
+            *lane += term(x);
         }
-        width /= 2;
+        let mut width = LANES / 2;
+        while width > 0 {
+            for i in 0..width {
+                lanes[i] += lanes[i + width];
+            }
+            width /= 2;
+        }
+        *self.sum = lanes[0];
     }
-    lanes[0]
 }
 
 #[cfg(test)]
@@ -71,6 +94,9 @@ mod tests {
     #[test]
     fn norm_joins_its_parts() {
         assert_eq!(grad_norm([&[3.0f32][..], &[], &[0.0, 4.0]]), 5.0);
+        let values: Vec<f32> = (0..5 * CHUNK + 7).map(|i| (i as f32 * 0.7).sin()).collect();
+        let parts = [&values[..3], &values[3..], &values[..0], &values[..CHUNK]];
+        assert_eq!(grad_norm(parts), parts.iter().map(|p| sum_squares(p)).sum::<f64>().sqrt());
     }
 
     #[test]

@@ -38,6 +38,7 @@ pub(crate) trait Lanes: Copy {
     unsafe fn sub(self, b: Self) -> Self;
     unsafe fn mul(self, b: Self) -> Self;
     unsafe fn div(self, b: Self) -> Self;
+    unsafe fn sqrt(self) -> Self;
     /// `self · b + c`.
     unsafe fn fma(self, b: Self, c: Self) -> Self;
     /// `self > b ? self : b`: a NaN in `b` comes through.

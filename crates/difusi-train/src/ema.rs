@@ -2,6 +2,8 @@
 //!
 //! Constants and buffers are never averaged: an average of the weights is worn by a copy of the model that keeps its own.
 
+use difusi_ops::Average;
+
 /// The rate of update `n` (from 0): `rate`, or with warm-up `min(rate, (1 + n) / (10 + n))`, which forgets the
 /// initial weights quickly.
 pub fn ema_decay(rate: f64, n: u64, warmup: bool) -> f64 {
@@ -22,15 +24,19 @@ impl Ema {
         Self { rate, values: weights.to_vec() }
     }
 
-    /// Update `n` (from 0).
-    pub(crate) fn update(&mut self, weights: &[f32], n: u64, warmup: bool) {
-        difusi_ops::ema_update(&mut self.values, weights, ema_decay(self.rate, n, warmup));
+    /// As update `n` (from 0) takes it.
+    pub(crate) fn at(&mut self, n: u64, warmup: bool) -> Average<'_> {
+        Average { decay: ema_decay(self.rate, n, warmup), values: &mut self.values }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use difusi_ops::Gradient;
+
     use super::*;
+    use crate::OptimizerConfig;
+    use crate::optimizer::{Moments, Update};
 
     #[test]
     fn warm_up_follows_its_formula_and_ends_at_the_rate() {
@@ -42,12 +48,19 @@ mod tests {
         assert!((0..5000).all(|n| ema_decay(0.995, n, true) <= ema_decay(0.995, n + 1, true)));
     }
 
+    /// A step that reaches no weight.
+    fn update(ema: &mut Ema, weights: &mut [f32], n: u64) {
+        let gradient = [Gradient::Absent(weights.len())];
+        let with = Update { optimizer: OptimizerConfig::default(), learning_rate: 1.0, grad_scale: 1.0 };
+        Moments::new(weights.len()).update(weights, vec![ema.at(n, true)], &gradient, with);
+    }
+
     /// The average of weights that do not move is those weights, to the last bit.
     #[test]
     fn constants_stay() {
-        let weights: Vec<f32> = (0..1000).map(|i| (i as f32 * 0.7).sin() * 3.0).collect();
+        let mut weights: Vec<f32> = (0..1000).map(|i| (i as f32 * 0.7).sin() * 3.0).collect();
         let mut ema = Ema::new(0.9999, &weights);
-        (0..200).for_each(|n| ema.update(&weights, n, true));
+        (0..200).for_each(|n| update(&mut ema, &mut weights, n));
         assert_eq!(ema.values, weights);
     }
 
@@ -58,7 +71,7 @@ mod tests {
         let mut exact = 1.0;
         for n in 0..50u64 {
             let w = (n as f64 * 0.3).cos();
-            ema.update(&[w as f32], n, true);
+            update(&mut ema, &mut [w as f32], n);
             let d = 0.9f64.min((1.0 + n as f64) / (10.0 + n as f64));
             exact = d * exact + (1.0 - d) * w;
         }

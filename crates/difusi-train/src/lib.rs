@@ -12,6 +12,7 @@ mod choices;
 mod config;
 mod ema;
 mod error;
+mod gradient;
 mod loader;
 mod memory;
 mod objective;

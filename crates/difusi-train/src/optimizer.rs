@@ -2,9 +2,7 @@
 //!
 //! The arithmetic per element is `difusi_ops::AdamStep`; here are the moments and the count of updates.
 
-use std::ops::Range;
-
-use difusi_ops::{AdamStep, ParamState, WeightDecay};
+use difusi_ops::{AdamState, AdamStep, Average, Gradient, WeightDecay};
 
 use crate::OptimizerConfig;
 
@@ -24,8 +22,15 @@ impl Moments {
         Self { first: vec![0.0; len], second: vec![0.0; len], updates: 0 }
     }
 
-    /// One update of the weights in `ranges`, the gradient multiplied by `grad_scale`.
-    pub(crate) fn update(&mut self, weights: &mut [f32], grads: &[f32], ranges: &[Range<usize>], with: Update) {
+    /// One update of the weights, the gradients multiplied by `with.grad_scale`, and of the averages. Returns each tensor's
+    /// new values.
+    pub(crate) fn update(
+        &mut self,
+        weights: &mut [f32],
+        averages: Vec<Average<'_>>,
+        gradients: &[Gradient<'_>],
+        with: Update,
+    ) -> Vec<Vec<f32>> {
         self.updates += 1;
         let (beta1, beta2, eps, decay) = match with.optimizer {
             OptimizerConfig::Adam { beta1, beta2, eps } => (beta1, beta2, eps, WeightDecay::None),
@@ -35,14 +40,8 @@ impl Moments {
         };
         let Update { learning_rate, grad_scale, .. } = with;
         let step = AdamStep { learning_rate, beta1, beta2, eps, decay, grad_scale, step: self.updates };
-        for range in ranges {
-            step.apply(ParamState {
-                param: &mut weights[range.clone()],
-                grad: &grads[range.clone()],
-                first: &mut self.first[range.clone()],
-                second: &mut self.second[range.clone()],
-            });
-        }
+        let Self { first, second, .. } = self;
+        step.apply(AdamState { values: weights, first, second, averages }, gradients)
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::TrainError;
 
@@ -49,19 +49,30 @@ impl Layout {
 
     /// The first trainable tensor with a value in `flat` that is not finite.
     pub(crate) fn first_bad(&self, flat: &[f32]) -> Option<&str> {
-        self.trained().find(|(_, r)| flat[r.clone()].iter().any(|v| !v.is_finite())).map(|(e, _)| e.name.as_str())
+        self.trained().find(|(_, r)| has_bad(&flat[r.clone()])).map(|(e, _)| e.name.as_str())
     }
+}
+
+pub(crate) fn has_bad(values: &[f32]) -> bool {
+    values.iter().any(|v| !v.is_finite())
 }
 
 /// The values of a tensor, in order.
 pub(crate) fn values<const D: usize>(tensor: Tensor<D>, name: &str) -> Result<Vec<f32>, TrainError> {
-    read(tensor, name, <[f32]>::to_vec)
+    data(tensor, name).map(|data| slice(&data).to_vec())
 }
 
-fn read<const D: usize, T>(tensor: Tensor<D>, name: &str, with: impl FnOnce(&[f32]) -> T) -> Result<T, TrainError> {
+/// The values of what [`data`] has read.
+pub(crate) fn slice(data: &TensorData) -> &[f32] {
+    data.as_slice().unwrap_or_default()
+}
+
+/// The memory of a tensor of f32, without a copy where nothing else holds it.
+pub(crate) fn data<const D: usize>(tensor: Tensor<D>, name: &str) -> Result<TensorData, TrainError> {
     let fail = |message: String| TrainError::Read { name: name.to_owned(), message };
     let data = tensor.try_into_data().map_err(|e| fail(format!("{e:?}")))?;
-    data.as_slice::<f32>().map(with).map_err(|e| fail(format!("{e:?}")))
+    data.as_slice::<f32>().map_err(|e| fail(format!("{e:?}")))?;
+    Ok(data)
 }
 
 #[derive(Default)]
@@ -106,10 +117,17 @@ pub(crate) struct Fill<'a> {
     pub(crate) layout: &'a Layout,
     /// Where the new tensors live; on an autodiff device the trainable ones require gradients.
     pub(crate) device: &'a Device,
-    /// The trainable weights.
-    pub(crate) values: &'a [f32],
-    /// The others; those not named here stay as they are.
+    pub(crate) values: Trained<'a>,
+    /// The other values; those not named here stay as they are.
     pub(crate) rest: Option<&'a Values>,
+}
+
+/// New trainable weights.
+pub(crate) enum Trained<'a> {
+    /// To be copied from one vector.
+    Flat(&'a [f32]),
+    /// Each tensor's own, in order.
+    Own(std::vec::IntoIter<Vec<f32>>),
 }
 
 impl Fill<'_> {
@@ -126,66 +144,22 @@ struct Filler<'a> {
 
 impl ModuleMapper for Filler<'_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let Fill { layout, device, values, rest } = &self.fill;
+        let Fill { layout, device, values, rest } = &mut self.fill;
         let entry = &layout.entries[self.next];
         self.next += 1;
-        let new = |v: &[f32]| Tensor::<D>::from_data(TensorData::new(v.to_vec(), entry.shape.clone()), *device);
+        let new = |v: Vec<f32>| Tensor::<D>::from_data(TensorData::new(v, entry.shape.clone()), *device);
         match &entry.trained {
             Some(range) => param.map(|_| {
-                let tensor = new(&values[range.clone()]);
+                let tensor = new(match values {
+                    Trained::Flat(values) => values[range.clone()].to_vec(),
+                    Trained::Own(values) => values.next().unwrap_or_default(),
+                });
                 if device.is_autodiff() { tensor.require_grad() } else { tensor }
             }),
             None => match rest.and_then(|r| r.get(&entry.name)) {
-                Some(v) => param.map(|_| new(v)),
+                Some(v) => param.map(|_| new(v.clone())),
                 None => param,
             },
-        }
-    }
-}
-
-/// Adds the gradients of `model`'s trainable weights to `sum`, and notes in `touched` (one per trainable tensor) which had one.
-pub(crate) fn add_gradients<M: Module>(
-    model: &M,
-    gradients: Gradients,
-    layout: &Layout,
-    sum: &mut [f32],
-    touched: &mut [bool],
-) -> Result<(), TrainError> {
-    let ranges: Vec<_> = layout.entries.iter().map(|e| e.trained.clone()).collect();
-    let mut adder = Adder { gradients, ranges, sum, touched, next: 0, trained: 0, error: None };
-    model.visit(&mut adder);
-    adder.error.map_or(Ok(()), Err)
-}
-
-struct Adder<'a> {
-    gradients: Gradients,
-    ranges: Vec<Option<Range<usize>>>,
-    sum: &'a mut [f32],
-    touched: &'a mut [bool],
-    next: usize,
-    trained: usize,
-    error: Option<TrainError>,
-}
-
-impl ModuleVisitor for Adder<'_> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let range = self.ranges[self.next].clone();
-        self.next += 1;
-        let Some(range) = range else { return };
-        let at = self.trained;
-        self.trained += 1;
-        let Some(gradient) = param.val().grad_remove(&mut self.gradients) else { return };
-        let sum = &mut self.sum[range];
-        let first = !std::mem::replace(&mut self.touched[at], true);
-        let added = read(gradient, "gradient", |g| {
-            if first {
-                sum.copy_from_slice(g);
-            } else {
-                sum.iter_mut().zip(g).for_each(|(s, g)| *s += g);
-            }
-        });
-        if let Err(e) = added {
-            self.error.get_or_insert(e);
         }
     }
 }
@@ -205,7 +179,7 @@ pub(crate) fn to_training<M: Module>(model: M, device: &Device) -> Result<(M, La
         model.visit(&mut flags);
         model.valid().map(&mut flags)
     };
-    let model = Fill { layout: &layout, device, values: &weights, rest: Some(&rest) }.apply(model);
+    let model = Fill { layout: &layout, device, values: Trained::Flat(&weights), rest: Some(&rest) }.apply(model);
     Ok((model, layout, weights))
 }
 

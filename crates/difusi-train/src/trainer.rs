@@ -1,11 +1,10 @@
 //! The trainer: an iterator of steps.
 //!
 //! One step: images -> losses -> mean -> gradient, in parts that fit into memory -> norm, clipping -> Adam -> averages.
-//! Weights, gradients, moments and averages are flat host vectors in the module's order, and the module's tensors are made
-//! anew from them after each update; that costs a few copies of the weights, little beside a forward and backward pass.
+//! Weights, moments and averages are flat host vectors in the module's order; the gradient is read where the backward pass
+//! left it. Once for its norm, then one pass makes Adam's step, the averages and the memory of the module's new tensors.
 //! Deliberately absent: printing, pictures, deciding when to save.
 
-use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,11 +15,12 @@ use difusi_core::{Dataset, Draw, Noise};
 
 use crate::ema::Ema;
 use crate::error::ConfigIssues;
+use crate::gradient::Gradient;
 use crate::loader::{HostBatch, Loader, Reading};
 use crate::objective::{Objective, Phase, StepContext};
 use crate::optimizer::{Moments, Update, clip_scale};
 use crate::order::Order;
-use crate::params::{self, Fill, Layout};
+use crate::params::{self, Fill, Layout, Trained};
 use crate::{
     MicroBatch, StepReport, TrainConfig, TrainError, TrainerOptions, Weights, auto_micro_batch, available_memory,
 };
@@ -77,8 +77,6 @@ pub struct Trainer<O: Objective> {
     order: Arc<Order>,
     loader: Option<Loader>,
     pub(crate) progress: Progress,
-    /// Gradient of the step, as [`Progress::weights`].
-    grads: Vec<f32>,
     pub(crate) last_checkpoint: Option<PathBuf>,
     failed: bool,
 }
@@ -88,8 +86,7 @@ struct Gathered {
     loss: f64,
     /// What is not finite.
     bad: Option<String>,
-    /// Which trainable tensors had a gradient.
-    touched: Vec<bool>,
+    gradient: Gradient,
 }
 
 impl<O: Objective> Trainer<O> {
@@ -116,7 +113,6 @@ impl<O: Objective> Trainer<O> {
         Ok(Self {
             progress: Progress::start(&config, weights),
             order: Arc::new(Order::new(&config, data.count())),
-            grads: vec![0.0; layout.len],
             loader: None,
             last_checkpoint: None,
             failed: false,
@@ -136,8 +132,8 @@ impl<O: Objective> Trainer<O> {
         let auto = self.config.micro_batch == MicroBatch::Auto && self.progress.step == 0;
         if let (true, Some(per_image)) = (auto, options.activation_bytes_per_image) {
             let limit = options.memory_limit.or_else(|| available_memory().map(|b| b / 4 * 3));
-            // weights twice (host and device), gradients twice, two moments, the averages
-            let fixed = (self.layout.len * 4 * (6 + self.config.ema.len())) as u64;
+            // weights twice (host and device), gradients, two moments, the averages
+            let fixed = (self.layout.len * 4 * (5 + self.config.ema.len())) as u64;
             self.progress.micro_batch = limit.map_or(self.config.batch_size, |limit| {
                 auto_micro_batch(self.config.batch_size, per_image, limit.saturating_sub(fixed))
             });
@@ -157,10 +153,10 @@ impl<O: Objective> Trainer<O> {
         let gathered = self.gather().inspect_err(|_| self.loader = None)?;
         let (grad_norm, bad) = match gathered.bad {
             Some(bad) => (f64::NAN, Some(bad)),
-            None => self.norm(),
+            None => self.norm(&gathered.gradient),
         };
         if bad.is_none() {
-            self.update(learning_rate, grad_norm, &gathered.touched);
+            self.update(learning_rate, grad_norm, gathered.gradient);
         }
         let p = &mut self.progress;
         p.step += 1;
@@ -191,8 +187,7 @@ impl<O: Objective> Trainer<O> {
         let sizes = self.part_sizes();
         let total = self.config.images_per_step() as f64;
         let trainable = self.layout.trained().count();
-        let mut all = Gathered { loss: 0.0, bad: None, touched: vec![false; trainable] };
-        self.grads.fill(0.0);
+        let mut all = Gathered { loss: 0.0, bad: None, gradient: Gradient::none(trainable) };
         for _ in &sizes {
             let part = self.next_part(&sizes)?;
             if all.bad.is_some() {
@@ -216,7 +211,7 @@ impl<O: Objective> Trainer<O> {
                 all.bad = Some(self.layout.first_bad(&self.progress.weights).unwrap_or("loss").to_owned());
             } else if losses.is_tracked() {
                 let gradients = (losses.sum() / total).backward();
-                params::add_gradients(&self.model, gradients, &self.layout, &mut self.grads, &mut all.touched)?;
+                all.gradient.add(&self.model, gradients, &self.layout)?;
             } else {
                 return Err(TrainError::NothingToTrain { trainable });
             }
@@ -225,24 +220,27 @@ impl<O: Objective> Trainer<O> {
     }
 
     /// The gradient's norm, and the tensor to blame where it is not finite.
-    fn norm(&self) -> (f64, Option<String>) {
-        let norm = difusi_ops::ordered::grad_norm(self.layout.trained().map(|(_, r)| &self.grads[r]));
-        let bad = || self.layout.first_bad(&self.grads).unwrap_or("gradient").to_owned();
+    fn norm(&self, gradient: &Gradient) -> (f64, Option<String>) {
+        let norm = gradient.norm();
+        let bad = || gradient.first_bad(&self.layout).unwrap_or("gradient").to_owned();
         (norm, (!norm.is_finite()).then(bad))
     }
 
-    fn update(&mut self, learning_rate: f64, grad_norm: f64, touched: &[bool]) {
+    fn update(&mut self, learning_rate: f64, grad_norm: f64, gradient: Gradient) {
         let p = &mut self.progress;
-        let ranges: Vec<Range<usize>> =
-            self.layout.trained().zip(touched).filter(|(_, t)| **t).map(|((_, r), _)| r).collect();
-        let grad_scale = clip_scale(grad_norm, self.config.clip);
-        let with = Update { optimizer: self.config.optimizer, learning_rate, grad_scale };
-        p.moments.update(&mut p.weights, &self.grads, &ranges, with);
-        if p.moments.updates.is_multiple_of(self.config.ema_every) {
-            p.emas.iter_mut().for_each(|e| e.update(&p.weights, p.ema_updates, self.config.ema_warmup));
-            p.ema_updates += 1;
-        }
-        let fill = Fill { layout: &self.layout, device: &self.device, values: &p.weights, rest: None };
+        let with = Update {
+            optimizer: self.config.optimizer,
+            learning_rate,
+            grad_scale: clip_scale(grad_norm, self.config.clip),
+        };
+        let averaged = (p.moments.updates + 1).is_multiple_of(self.config.ema_every);
+        let (n, warmup) = (p.ema_updates, self.config.ema_warmup);
+        let averages = if averaged { p.emas.iter_mut().map(|e| e.at(n, warmup)).collect() } else { Vec::new() };
+        let new = p.moments.update(&mut p.weights, averages, &gradient.tensors(&self.layout), with);
+        drop(gradient);
+        p.ema_updates += u64::from(averaged);
+        let values = Trained::Own(new.into_iter());
+        let fill = Fill { layout: &self.layout, device: &self.device, values, rest: None };
         self.model = fill.apply(self.model.clone());
     }
 
@@ -308,7 +306,7 @@ impl<O: Objective> Trainer<O> {
             })?,
         };
         let device = self.device.clone().inner();
-        let fill = Fill { layout: &self.layout, device: &device, values: &values.values, rest: None };
+        let fill = Fill { layout: &self.layout, device: &device, values: Trained::Flat(&values.values), rest: None };
         Ok(fill.apply(self.model.valid()))
     }
 
@@ -367,7 +365,7 @@ impl<O: Objective> Trainer<O> {
         self.progress = progress;
         self.loader = None;
         self.failed = false;
-        let values = &self.progress.weights;
+        let values = Trained::Flat(&self.progress.weights);
         let fill = Fill { layout: &self.layout, device: &self.device, values, rest: Some(rest) };
         self.model = fill.apply(self.model.clone());
     }

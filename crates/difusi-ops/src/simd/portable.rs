@@ -61,6 +61,10 @@ impl<F: Float> Lanes for Portable<F> {
         self.each(b, |a, b| a / b)
     }
     #[inline(always)]
+    unsafe fn sqrt(self) -> Self {
+        self.each(self, |a, _| a.sqrt())
+    }
+    #[inline(always)]
     unsafe fn fma(self, b: Self, c: Self) -> Self {
         self.each(b, |a, b| a * b).each(c, |a, b| a + b)
     }

@@ -124,6 +124,10 @@ impl Lanes for Avx512 {
         unsafe { Self(_mm512_div_ps(self.0, b.0)) }
     }
     #[inline(always)]
+    unsafe fn sqrt(self) -> Self {
+        unsafe { Self(_mm512_sqrt_ps(self.0)) }
+    }
+    #[inline(always)]
     unsafe fn fma(self, b: Self, c: Self) -> Self {
         unsafe { Self(_mm512_fmadd_ps(self.0, b.0, c.0)) }
     }
@@ -259,6 +263,10 @@ impl Lanes for Avx2 {
     #[inline(always)]
     unsafe fn div(self, b: Self) -> Self {
         halves!(_mm256_div_ps, self, b)
+    }
+    #[inline(always)]
+    unsafe fn sqrt(self) -> Self {
+        unsafe { Self(_mm256_sqrt_ps(self.0), _mm256_sqrt_ps(self.1)) }
     }
     #[inline(always)]
     unsafe fn fma(self, b: Self, c: Self) -> Self {

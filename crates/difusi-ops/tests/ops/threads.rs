@@ -83,8 +83,11 @@ fn host_slices() {
                 grad_scale: 1.0 / norm,
                 step: 3,
             };
-            step.apply(ops::ParamState { param: &mut w, grad, first: &mut m, second: &mut v });
-            (norm.to_bits(), ops::ordered::sum(&w).to_bits(), bits_of(&w))
+            let mut average = start.clone();
+            let averages = vec![ops::Average { values: &mut average, decay: 0.9 }];
+            let state = ops::AdamState { values: &mut w, first: &mut m, second: &mut v, averages };
+            let new = step.apply(state, &[ops::Gradient::Of(grad)]);
+            (norm.to_bits(), ops::ordered::sum(&w).to_bits(), bits_of(&w), bits_of(&new[0]), bits_of(&average))
         })
     };
     assert!((2..=4).all(|threads| result(threads) == result(1)));
