@@ -15,6 +15,7 @@ pub(crate) mod conv;
 pub(crate) mod conv_grad;
 pub(crate) mod convert;
 pub(crate) mod dense;
+pub(crate) mod group_lines;
 pub(crate) mod group_norm;
 pub(crate) mod heads;
 pub(crate) mod layout;

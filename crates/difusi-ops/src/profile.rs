@@ -23,7 +23,10 @@ pub struct OpTime {
 }
 
 static ON: AtomicBool = AtomicBool::new(false);
-static TIMES: Mutex<Option<HashMap<(&'static str, String), (u64, f64, f64)>>> = Mutex::new(None);
+static TIMES: Mutex<Option<Times>> = Mutex::new(None);
+
+/// Calls, seconds and floating-point operations per op and shape.
+type Times = HashMap<(&'static str, String), (u64, f64, f64)>;
 
 /// Runs `work` and returns what each op of this crate took in it, in all threads, the longest first.
 pub fn measure<R>(work: impl FnOnce() -> R) -> (R, Vec<OpTime>) {
@@ -40,7 +43,7 @@ pub fn measure<R>(work: impl FnOnce() -> R) -> (R, Vec<OpTime>) {
     (result, times)
 }
 
-fn lock() -> std::sync::MutexGuard<'static, Option<HashMap<(&'static str, String), (u64, f64, f64)>>> {
+fn lock() -> std::sync::MutexGuard<'static, Option<Times>> {
     TIMES.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 

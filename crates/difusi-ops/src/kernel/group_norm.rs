@@ -5,9 +5,10 @@
 
 use rayon::prelude::*;
 
+use super::group_lines::{A, ALONG, Apply, B, Lines, MEAN, Moments, OFFSET, Spread, Sums};
 use crate::{
     buffer::{Shared, filled},
-    simd::{Float, Kernel, Lanes, Stored, dispatch},
+    simd::{Float, Stored, dispatch},
 };
 
 /// Pixels per strip.
@@ -72,29 +73,6 @@ impl GroupShape {
     }
 }
 
-/// What one image's channels are computed with, each `[padded]`, zeros behind the channels:
-/// `y = act((x - mean) a + b)`, `dx = dz a + (x - mean) along + offset`.
-struct Lines<F> {
-    values: Vec<F>,
-    padded: usize,
-}
-
-const MEAN: usize = 0;
-const A: usize = 1;
-const B: usize = 2;
-const ALONG: usize = 3;
-const OFFSET: usize = 4;
-
-impl<F: Float> Lines<F> {
-    fn new(padded: usize) -> Self {
-        Self { values: vec![F::ZERO; 5 * padded], padded }
-    }
-
-    fn set(&mut self, line: usize, channel: usize, value: f64) {
-        self.values[line * self.padded + channel] = F::of_f64(value);
-    }
-}
-
 /// Mean and `1 / √(variance + ε)` of each group of an image.
 fn statistics<E: Stored>(x: &[E], image: usize, shape: GroupShape) -> Vec<(f64, f64)> {
     let (c, padded) = (shape.channels, shape.padded());
@@ -152,7 +130,13 @@ pub(crate) fn forward<E: Stored>(x: &[E], of: Affine<'_, E::F>, shape: GroupShap
                 let (lines, _) = prepare(x, image, of, shape);
                 (0..shape.strips()).into_par_iter().for_each(|strip| {
                     let (first, len) = shape.strip(image, strip);
-                    dispatch(Apply { x: &x[first..first + len], y: out.at(first), lines: &lines, shape });
+                    dispatch(Apply {
+                        x: &x[first..first + len],
+                        y: out.at(first),
+                        lines: &lines,
+                        channels: shape.channels,
+                        silu: shape.silu,
+                    });
                 });
             });
         })
@@ -209,7 +193,7 @@ unsafe fn backward_image<E: Stored>(
         let (first, len) = shape.strip(image, strip);
         let (x, dy) = (&x[first..first + len], &dy[first..first + len]);
         // SAFETY: the strips are whole pixels, and there is room for two lines.
-        unsafe { dispatch(Sums { x, dy, out, lines: &lines, shape }) };
+        unsafe { dispatch(Sums { x, dy, out, lines: &lines, channels: c, silu: shape.silu }) };
     });
     for j in 0..c {
         let total = |line: usize| parts.chunks_exact(2 * padded).map(|p| p[line * padded + j].to_f64()).sum::<f64>();
@@ -230,158 +214,8 @@ unsafe fn backward_image<E: Stored>(
         let (first, len) = shape.strip(image, strip);
         let (x, dy) = (&x[first..first + len], &dy[first..first + len]);
         // SAFETY: the caller's promise; strips are whole pixels of their own.
-        unsafe { dispatch(Spread { x, dy, dx: dx.at(first), lines: &lines, shape }) };
+        unsafe { dispatch(Spread { x, dy, dx: dx.at(first), lines: &lines, channels: c, silu: shape.silu }) };
     });
-}
-
-/// Means and sums of squares around them of each channel, into two padded lines that hold zeros.
-struct Moments<'a, E: Stored> {
-    x: &'a [E],
-    out: &'a mut [E::F],
-    channels: usize,
-}
-
-impl<E: Stored> Kernel<E::F> for Moments<'_, E> {
-    #[inline(always)]
-    unsafe fn run<L: Lanes<F = E::F>>(self) {
-        let (c, count) = (self.channels, self.x.len() / self.channels);
-        let padded = c.next_multiple_of(16);
-        let (mean, squares) = (self.out.as_mut_ptr(), unsafe { self.out.as_mut_ptr().add(padded) });
-        for p in 0..count {
-            for i in (0..c).step_by(16) {
-                unsafe {
-                    let x = E::load_first::<L>(self.x.as_ptr().add(p * c + i), c - i);
-                    L::load(mean.add(i)).add(x).store(mean.add(i));
-                }
-            }
-        }
-        for i in (0..padded).step_by(16) {
-            unsafe { L::load(mean.add(i)).mul(L::splat(E::F::of_f64(1.0 / count as f64))).store(mean.add(i)) };
-        }
-        for p in 0..count {
-            for i in (0..c).step_by(16) {
-                unsafe {
-                    let d = E::load_first::<L>(self.x.as_ptr().add(p * c + i), c - i).sub(L::load(mean.add(i)));
-                    d.fma(d, L::load(squares.add(i))).store(squares.add(i));
-                }
-            }
-        }
-    }
-}
-
-/// The lines of an image from channel `i` on.
-struct At<L> {
-    mean: L,
-    a: L,
-    b: L,
-}
-
-impl<L: Lanes> At<L> {
-    #[inline(always)]
-    unsafe fn new(lines: &Lines<L::F>, i: usize) -> Self {
-        unsafe {
-            let line = |n: usize| lines.values.as_ptr().wrapping_add(n * lines.padded + i);
-            Self { mean: L::load(line(MEAN)), a: L::load(line(A)), b: L::load(line(B)) }
-        }
-    }
-
-    /// dL/dz from dL/dy.
-    #[inline(always)]
-    unsafe fn dz(&self, centred: L, dy: L, silu: bool) -> L {
-        if !silu {
-            return dy;
-        }
-        unsafe {
-            let (z, one) = (centred.fma(self.a, self.b), L::splat(L::F::ONE));
-            let s = z.sigmoid();
-            dy.mul(s).mul(z.fma(one.sub(s), one))
-        }
-    }
-}
-
-/// `y` has room for as many values as `x`, whole pixels.
-struct Apply<'a, E: Stored> {
-    x: &'a [E],
-    y: *mut E,
-    lines: &'a Lines<E::F>,
-    shape: GroupShape,
-}
-
-impl<E: Stored> Kernel<E::F> for Apply<'_, E> {
-    #[inline(always)]
-    unsafe fn run<L: Lanes<F = E::F>>(self) {
-        let c = self.shape.channels;
-        for first in (0..self.x.len()).step_by(c) {
-            for i in (0..c).step_by(16) {
-                unsafe {
-                    let at = At::<L>::new(self.lines, i);
-                    let x = E::load_first::<L>(self.x.as_ptr().add(first + i), c - i);
-                    let z = x.sub(at.mean).fma(at.a, at.b);
-                    let y = if self.shape.silu { z.mul(z.sigmoid()) } else { z };
-                    E::store_first::<L>(y, self.y.add(first + i), c - i);
-                }
-            }
-        }
-    }
-}
-
-/// The sums of dz and of `dz (x - mean)`, into two padded lines that hold zeros.
-struct Sums<'a, E: Stored> {
-    x: &'a [E],
-    dy: &'a [E],
-    out: &'a mut [E::F],
-    lines: &'a Lines<E::F>,
-    shape: GroupShape,
-}
-
-impl<E: Stored> Kernel<E::F> for Sums<'_, E> {
-    #[inline(always)]
-    unsafe fn run<L: Lanes<F = E::F>>(self) {
-        let (c, padded) = (self.shape.channels, self.lines.padded);
-        for first in (0..self.x.len()).step_by(c) {
-            for i in (0..c).step_by(16) {
-                unsafe {
-                    let at = At::<L>::new(self.lines, i);
-                    let x = E::load_first::<L>(self.x.as_ptr().add(first + i), c - i).sub(at.mean);
-                    let dy = E::load_first::<L>(self.dy.as_ptr().add(first + i), c - i);
-                    let dz = at.dz(x, dy, self.shape.silu);
-                    let (flat, slope) = (self.out.as_mut_ptr().add(i), self.out.as_mut_ptr().add(padded + i));
-                    L::load(flat).add(dz).store(flat);
-                    dz.fma(x, L::load(slope)).store(slope);
-                }
-            }
-        }
-    }
-}
-
-/// `dx` has room for as many values as `x`, whole pixels.
-struct Spread<'a, E: Stored> {
-    x: &'a [E],
-    dy: &'a [E],
-    dx: *mut E,
-    lines: &'a Lines<E::F>,
-    shape: GroupShape,
-}
-
-impl<E: Stored> Kernel<E::F> for Spread<'_, E> {
-    #[inline(always)]
-    unsafe fn run<L: Lanes<F = E::F>>(self) {
-        let (c, padded) = (self.shape.channels, self.lines.padded);
-        for first in (0..self.x.len()).step_by(c) {
-            for i in (0..c).step_by(16) {
-                unsafe {
-                    let at = At::<L>::new(self.lines, i);
-                    let along = L::load(self.lines.values.as_ptr().add(ALONG * padded + i));
-                    let offset = L::load(self.lines.values.as_ptr().add(OFFSET * padded + i));
-                    let x = E::load_first::<L>(self.x.as_ptr().add(first + i), c - i).sub(at.mean);
-                    let dy = E::load_first::<L>(self.dy.as_ptr().add(first + i), c - i);
-                    let dz = at.dz(x, dy, self.shape.silu);
-                    let dx = dz.fma(at.a, x.fma(along, offset));
-                    E::store_first::<L>(dx, self.dx.add(first + i), c - i);
-                }
-            }
-        }
-    }
 }
 
 #[cfg(test)]

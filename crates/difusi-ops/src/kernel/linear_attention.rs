@@ -173,7 +173,6 @@ pub(crate) unsafe fn backward<E: Stored>(of: &Qkv<'_, E>, dy: &Source<'_, E>, to
 }
 
 fn backward_job<E: Stored>(of: &Qkv<'_, E>, dy: &Source<'_, E>, job: Job, sizes: &Sizes<E::F>, to: [Sink<E>; 3]) {
-    let one = E::F::ONE;
     let (block, squares, columns) = (sizes.block(), sizes.squares(), sizes.group * sizes.wide);
     let parts = [block, block, block, block, columns, columns, columns, squares, squares, squares];
     with_parts(parts, |[a, b, c, d, top, factors, dots, product, turned, dproduct]| {
@@ -185,12 +184,12 @@ fn backward_job<E: Stored>(of: &Qkv<'_, E>, dy: &Source<'_, E>, job: Job, sizes:
         for (first, _, len) in sizes.blocks(sizes.queries) {
             let (query, dout, dq) = (&mut a[..len], &mut b[..len], &mut c[..len]);
             sizes.read_queries(of, job, first, query);
-            dy.read(job, first, sizes.rows(dout), one);
+            dy.read(job, first, sizes.rows(dout), E::F::ONE);
             sizes.times(dout, turned, dq);
             sizes.add_outer(query, dout, dproduct);
             Scores { data: dq, step: sizes.wide, valid: sizes.depth }.softmax_backward(query);
             // SAFETY: each job writes the tokens of its own heads.
-            unsafe { to[0].write(job, first, sizes.rows(dq), one) };
+            unsafe { to[0].write(job, first, sizes.rows(dq), E::F::ONE) };
         }
         // product = scale · keyᵀ · value; down a column of keys, Σ p dp is what a row of both products has in common.
         let rows = context.product.chunks_exact(sizes.wide).zip(dproduct.chunks_exact_mut(sizes.wide));
@@ -199,24 +198,47 @@ fn backward_job<E: Stored>(of: &Qkv<'_, E>, dy: &Source<'_, E>, job: Job, sizes:
             dproduct.iter_mut().for_each(|x| *x = *x * sizes.scale);
         }
         sizes.turn(dproduct, turned);
-        for (first, _, len) in sizes.blocks(sizes.keys) {
-            let (key, value, dk, dv) = (&mut a[..len], &mut b[..len], &mut c[..len], &mut d[..len]);
-            of.k.read(job, first, sizes.rows(key), one);
-            of.v.read(job, first, sizes.rows(value), one);
-            sizes.weigh_keys(key, &context);
-            sizes.times(key, dproduct, dv);
-            sizes.times(value, turned, dk);
-            sizes.keys_backward(key, dk, dots);
-            // SAFETY: as above.
-            unsafe {
-                to[1].write(job, first, sizes.rows(dk), one);
-                to[2].write(job, first, sizes.rows(dv), one);
-            }
-        }
+        let back = Back { dots, dproduct, turned };
+        sizes.keys_and_values(of, job, [a, b, c, d], (&context, back), [to[1], to[2]]);
     });
 }
 
+/// What leads from keys and values to their gradients.
+struct Back<'a, F> {
+    /// Of each column of the keys, `Σ p dp`. `[heads][wide]`.
+    dots: &'a [F],
+    /// dL/d(keyᵀ value), `[heads][wide][wide]`, and transposed.
+    dproduct: &'a [F],
+    turned: &'a [F],
+}
+
 impl<F: Float> Sizes<F> {
+    /// The gradients of keys and values; `parts` are scratch, a block each.
+    fn keys_and_values<E: Stored<F = F>>(
+        &self,
+        of: &Qkv<'_, E>,
+        job: Job,
+        parts: [&mut [F]; 4],
+        (context, back): (&Context<'_, F>, Back<'_, F>),
+        to: [Sink<E>; 2],
+    ) {
+        let [a, b, c, d] = parts;
+        for (first, _, len) in self.blocks(self.keys) {
+            let (key, value, dk, dv) = (&mut a[..len], &mut b[..len], &mut c[..len], &mut d[..len]);
+            of.k.read(job, first, self.rows(key), F::ONE);
+            of.v.read(job, first, self.rows(value), F::ONE);
+            self.weigh_keys(key, context);
+            self.times(key, back.dproduct, dv);
+            self.times(value, back.turned, dk);
+            self.keys_backward(key, dk, back.dots);
+            // SAFETY: each job writes the tokens of its own heads.
+            unsafe {
+                to[0].write(job, first, self.rows(dk), F::ONE);
+                to[1].write(job, first, self.rows(dv), F::ONE);
+            }
+        }
+    }
+
     /// The softmax of a block of keys.
     fn weigh_keys(&self, key: &mut [F], context: &Context<'_, F>) {
         let columns = context.top.chunks_exact(self.wide).zip(context.factors.chunks_exact(self.wide));

@@ -333,7 +333,7 @@ mod tests {
     use burn::tensor::bf16;
 
     use super::*;
-    use crate::kernel::check::{check, stored, wide};
+    use crate::kernel::check::{Case, check, stored, wide};
 
     fn all<E: Stored>(shape: NormShape, added: bool, inputs: &[Vec<f64>]) -> Vec<Vec<f64>> {
         let [x, residual, dy] = [0, 4, 5].map(|i| stored::<E>(&inputs[i]));
@@ -351,10 +351,9 @@ mod tests {
             for (silu, added) in [(true, false), (false, false), (true, true)] {
                 let shape = NormShape { images, pixels, channels, silu };
                 let n = images * pixels * channels;
-                let cases: [&dyn Fn(&[Vec<f64>]) -> Vec<Vec<f64>>; 3] =
-                    [&|x| all::<f64>(shape, added, x), &|x| all::<f32>(shape, added, x), &|x| {
-                        all::<bf16>(shape, added, x)
-                    }];
+                let cases: [Case<'_>; 3] = [&|x| all::<f64>(shape, added, x), &|x| all::<f32>(shape, added, x), &|x| {
+                    all::<bf16>(shape, added, x)
+                }];
                 check(cases, &[n, channels, images * channels, images * channels, n, n], &format!("{shape:?} {added}"));
             }
         }

@@ -156,10 +156,40 @@ impl<F: Float> Kernel<F> for Rows<'_, F> {
         for row in 0..self.rows {
             unsafe {
                 let row = data.as_mut_ptr().add(row * step);
-                let top = largest::<L>(row, valid);
-                let sum = exponentials::<L>(row, valid, top);
-                scale_row::<L>(row, valid, F::ONE / sum);
+                match valid {
+                    16 => short::<L, 1>(row),
+                    32 => short::<L, 2>(row),
+                    64 => short::<L, 4>(row),
+                    _ => {
+                        let top = largest::<L>(row, valid);
+                        let sum = exponentials::<L>(row, valid, top);
+                        scale_row::<L>(row, valid, F::ONE / sum);
+                    }
+                }
             }
+        }
+    }
+}
+
+/// The softmax of `V` whole vectors.
+#[inline(always)]
+unsafe fn short<L: Lanes, const V: usize>(row: *mut L::F) {
+    unsafe {
+        let mut x = [L::load(row); V];
+        let mut top = x[0];
+        for v in 1..V {
+            x[v] = L::load(row.add(16 * v));
+            top = x[v].max(top);
+        }
+        let top = L::splat(top.largest());
+        let mut sum = L::splat(L::F::ZERO);
+        for v in 0..V {
+            x[v] = x[v].sub(top).exp();
+            sum = sum.add(x[v]);
+        }
+        let factor = L::splat(sum.sum()).recip();
+        for v in 0..V {
+            x[v].mul(factor).store(row.add(16 * v));
         }
     }
 }

@@ -12,8 +12,8 @@ impl<F: Float> Portable<F> {
     #[inline(always)]
     fn each(self, b: Self, f: impl Fn(F, F) -> F) -> Self {
         let mut out = [F::ZERO; 16];
-        for i in 0..16 {
-            out[i] = f(self.0[i], b.0[i]);
+        for (out, (&a, &b)) in out.iter_mut().zip(self.0.iter().zip(&b.0)) {
+            *out = f(a, b);
         }
         Self(out)
     }
