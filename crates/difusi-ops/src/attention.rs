@@ -10,7 +10,7 @@ use crate::{
     composed,
     extension::CpuOps,
     route::has_kernel,
-    rules::{Fused, Ternary},
+    rules::{Fused, LinearLayer, Quinary, Ternary},
 };
 
 /// How tokens attend to each other.
@@ -44,6 +44,44 @@ pub fn self_attention(qkv: Tensor<3>, memory: Option<Tensor<4>>, heads: usize, k
         Some(memory) => Dispatch::attention_with_memory(qkv, memory.into_dispatch(), rule),
         None => Dispatch::attention(qkv, rule),
     })
+}
+
+/// The projections of [`linear_attention_layer`].
+#[derive(Clone, Debug)]
+pub struct LinearAttentionWeights {
+    /// `[3 heads D, C]`: queries of all heads, then keys, then values.
+    pub qkv: Tensor<2>,
+    /// Learned keys and values, `[2, heads, M, D]`.
+    pub memory: Tensor<4>,
+    /// `[C, heads D]`.
+    pub out: Tensor<2>,
+    /// `[C]`.
+    pub bias: Tensor<1>,
+}
+
+/// A whole layer of linear self-attention: `x` `[B, N, C]` through `qkv`, [`AttentionKind::Linear`] with the memory, and `out`.
+/// The kernel keeps nothing but `x` for the gradient: queries, keys and values are computed again. Returns `[B, N, C]`.
+///
+/// # Panics
+/// On shapes that do not fit.
+pub fn linear_attention_layer(x: Tensor<3>, weights: LinearAttentionWeights) -> Tensor<3> {
+    let LinearAttentionWeights { qkv, memory, out, bias } = weights;
+    let ([_, tokens, channels], [two, heads, _, depth]) = (x.dims(), memory.dims());
+    let fits = qkv.dims() == [3 * heads * depth, channels] && out.dims() == [channels, heads * depth];
+    assert!(
+        two == 2 && fits && bias.dims() == [channels] && tokens > 0,
+        "projections {:?} and {:?} and memory {:?} do not fit {channels} channels",
+        qkv.dims(),
+        out.dims(),
+        memory.dims()
+    );
+    if !has_kernel(&x) {
+        let y = self_attention(composed::linear(x, qkv, None), Some(memory), heads, AttentionKind::Linear);
+        return composed::linear(y, out, Some(bias));
+    }
+    let [qkv, out] = [qkv, out].map(Tensor::into_dispatch);
+    let (x, memory, bias) = (x.into_dispatch(), memory.into_dispatch(), bias.into_dispatch());
+    Tensor::from_dispatch(Dispatch::quinary(x, qkv, memory, out, bias, Quinary::Layer(LinearLayer)))
 }
 
 /// Attention of queries to separate keys and values. `q` `[B, heads, N, D]`; `k`, `v` `[B, heads, M, D]` → `[B, heads, N, D]`.

@@ -20,6 +20,7 @@ pub(crate) mod group_norm;
 pub(crate) mod heads;
 pub(crate) mod layout;
 pub(crate) mod linear_attention;
+pub(crate) mod linear_layer;
 pub(crate) mod norm;
 pub(crate) mod outer;
 pub(crate) mod pack;

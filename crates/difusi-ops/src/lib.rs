@@ -26,7 +26,7 @@ mod rules;
 mod simd;
 
 pub use adam::{AdamState, AdamStep, Average, Gradient, WeightDecay};
-pub use attention::{AttentionKind, attention, self_attention};
+pub use attention::{AttentionKind, LinearAttentionWeights, attention, linear_attention_layer, self_attention};
 pub use ceiling::{ceiling_gflops, vector_unit};
 pub use conv::{ConvSpec, conv2d, linear};
 pub use layout::{cat_channels, pixel_unshuffle2, upsample_nearest2};

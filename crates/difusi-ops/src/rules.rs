@@ -7,7 +7,7 @@ use burn_flex::{FlexTensor, Layout};
 mod attention;
 mod norm;
 
-pub(crate) use attention::Fused;
+pub(crate) use attention::{Fused, LinearLayer};
 pub(crate) use norm::{GroupNorm, Norm, Quinary};
 
 use crate::{

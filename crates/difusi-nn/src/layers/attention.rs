@@ -5,7 +5,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use difusi_ops::AttentionKind;
+use difusi_ops::{AttentionKind, LinearAttentionWeights};
 
 use super::{Conv2d, Init, RmsNorm};
 
@@ -47,7 +47,10 @@ impl Attention {
     /// `[B, H, W, C]` -> `[B, H, W, C]`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let qkv = self.to_qkv.forward(self.norm.forward(x));
-        self.to_out.forward(attend(qkv, self.mem_kv.val(), AttentionKind::Full))
+        let ([batch, height, width, channels], [_, heads, _, _]) = (qkv.dims(), self.mem_kv.dims());
+        let qkv = qkv.reshape([batch, height * width, channels]);
+        let y = difusi_ops::self_attention(qkv, Some(self.mem_kv.val()), heads, AttentionKind::Full);
+        self.to_out.forward(y.reshape([batch, height, width, channels / 3]))
     }
 }
 
@@ -75,15 +78,16 @@ impl LinearAttention {
 
     /// `[B, H, W, C]` -> `[B, H, W, C]`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let qkv = self.to_qkv.forward(self.norm.forward(x));
-        let memory = self.mem_kv.val().swap_dims(2, 3); // [2, heads, MEMORY, dim_head]
-        self.to_out.1.forward(self.to_out.0.forward(attend(qkv, memory, AttentionKind::Linear)))
+        let [batch, height, width, channels] = x.dims();
+        let (out, bias) = self.to_out.0.matrix();
+        let weights = LinearAttentionWeights {
+            qkv: self.to_qkv.matrix().0,
+            memory: self.mem_kv.val().swap_dims(2, 3), // [2, heads, MEMORY, dim_head]
+            out,
+            bias,
+        };
+        let x = self.norm.forward(x).reshape([batch, height * width, channels]);
+        let y = difusi_ops::linear_attention_layer(x, weights);
+        self.to_out.1.forward(y.reshape([batch, height, width, channels]))
     }
-}
-
-/// `[B, H, W, 3 h D]` -> `[B, H, W, h D]`, with the memory `[2, h, M, D]` (keys, values) before the keys and values.
-fn attend(qkv: Tensor<4>, memory: Tensor<4>, kind: AttentionKind) -> Tensor<4> {
-    let ([batch, height, width, channels], [_, heads, _, _]) = (qkv.dims(), memory.dims());
-    let y = difusi_ops::self_attention(qkv.reshape([batch, height * width, channels]), Some(memory), heads, kind);
-    y.reshape([batch, height, width, channels / 3])
 }

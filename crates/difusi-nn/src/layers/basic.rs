@@ -30,6 +30,14 @@ impl Conv2d {
         Self { weight: init.at("weight").uniform(shape, bound(in_channels * kernel * kernel)), bias: None }
     }
 
+    /// A 1x1 convolution as a linear map: its weight `[out, in]` and bias `[out]` (zeros where there is none).
+    pub(super) fn matrix(&self) -> (Tensor<2>, Tensor<1>) {
+        let weight = self.weight.val();
+        let [out, inside, _, _] = weight.dims();
+        let bias = self.bias.as_ref().map_or_else(|| Tensor::zeros([out], &weight.device()), Param::val);
+        (weight.reshape([out, inside]), bias)
+    }
+
     /// `[B, H, W, in]` -> `[B, H, W, out]`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let weight = self.weight.val(); // [out, in, k, k]

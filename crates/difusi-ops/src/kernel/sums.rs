@@ -50,6 +50,13 @@ impl<F: Float, E: Stored<F = F>> Kernel<F> for Columns<'_, E> {
     }
 }
 
+/// Adds rows to their sum.
+pub(crate) fn add_rows<F: Float>(rows: &[F], sum: &mut [F]) {
+    for row in rows.chunks_exact(sum.len()) {
+        sum.iter_mut().zip(row).for_each(|(sum, &x)| *sum = *sum + x);
+    }
+}
+
 /// Row sums of `values` `[rows, columns]`.
 pub(crate) fn row_sums(values: &[f32], columns: usize) -> Vec<f32> {
     values.chunks_exact(columns).map(|row| ordered::sum(row) as f32).collect()

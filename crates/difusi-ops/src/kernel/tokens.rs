@@ -139,6 +139,23 @@ impl<F: Float> Transfer<F> {
     }
 }
 
+/// Copies rows of `depth` values, `step` apart, into padded rows of `width`.
+pub(crate) fn read_rows<E: Stored>((from, step): (&[E], usize), (to, width): (&mut [E::F], usize), depth: usize) {
+    let count = to.len() / width;
+    Transfer { steps: [step, 0], rows: [0, count], of: count, width, depth, scale: E::F::ONE }.read(from, 1, to);
+}
+
+/// Copies the first `depth` values of padded rows of `width` to `to`, `step` apart.
+///
+/// # Safety
+/// There is room for them, and no other job writes there.
+pub(crate) unsafe fn write_rows<E: Stored>((rows, width): (&[E::F], usize), (to, step): (*mut E, usize), depth: usize) {
+    let count = rows.len() / width;
+    let copy = Transfer { steps: [step, 0], rows: [0, count], of: count, width, depth, scale: E::F::ONE };
+    // SAFETY: the rows are there, and the caller promises room.
+    unsafe { dispatch(Write { copy, heads: 1, from: rows.as_ptr(), to }) }
+}
+
 /// There are so many rows of so many heads at both pointers.
 struct Read<E: Stored> {
     copy: Transfer<E::F>,

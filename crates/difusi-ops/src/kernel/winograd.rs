@@ -25,6 +25,7 @@ use super::{
     outer::Outer,
     pack::{Block, Direction, blocks},
     product::Product,
+    sums::add_rows,
 };
 use crate::{
     buffer::{Aligned, Shared, filled, with_parts},
@@ -264,13 +265,6 @@ impl<F: Float, E: Stored<F = F>> Gradient<'_, E> {
             };
             outer.add_to(&mut sums[depth * block.first..], block);
         }
-    }
-}
-
-/// Adds rows to their sum.
-fn add_rows<F: Float>(rows: &[F], sum: &mut [F]) {
-    for row in rows.chunks_exact(sum.len()) {
-        sum.iter_mut().zip(row).for_each(|(sum, &x)| *sum = *sum + x);
     }
 }
 

@@ -7,6 +7,7 @@ use crate::{
     AttentionKind,
     kernel::{
         heads,
+        linear_layer::{self, Layer},
         tokens::{Place, Qkv, Source},
     },
     profile::timed,
@@ -128,4 +129,38 @@ fn as_heads(values: Vec<f32>, Place { dims: [batch, heads, tokens, depth], .. }:
     let memory = tensor(values, [batch, tokens, heads, depth]);
     let layout = memory.layout().permute(&[0, 2, 1, 3]);
     memory.with_layout(layout)
+}
+
+/// A whole layer of linear attention: `x` `[B, N, C]`, projections `[3 heads D, C]`, memory `[2, heads, M, D]`, output projection
+/// `[C, heads D]` and its bias `[C]`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LinearLayer;
+
+fn layer([x, weight, memory, out, bias]: &[FlexTensor; 5]) -> Layer<'_, f32> {
+    let [_, heads, _, depth] = dims(memory);
+    let [weight, memory, out, bias] = [weight, memory, out, bias].map(|t| values(t));
+    Layer { x: values(x), dims: dims(x), heads, depth, weight, memory, out, bias }
+}
+
+impl LinearLayer {
+    pub(super) fn compute(self, inputs: [FlexTensor; 5]) -> FlexTensor {
+        let inputs = inputs.map(|t| t.to_contiguous());
+        let of = layer(&inputs);
+        let y = timed("linear attention", || of.label(), || linear_layer::forward(&of));
+        tensor(y, of.dims)
+    }
+
+    pub(super) fn gradients(self, inputs: [FlexTensor; 5], dy: FlexTensor) -> [Option<FlexTensor>; 5] {
+        let (inputs, dy) = (inputs.map(|t| t.to_contiguous()), dy.to_contiguous());
+        let of = layer(&inputs);
+        let d = timed("linear attention backward", || of.label(), || linear_layer::backward(&of, values(&dy)));
+        let [_, weight, memory, out, bias] = &inputs;
+        [
+            Some(tensor(d.x, of.dims)),
+            Some(tensor(d.weight, dims::<2>(weight))),
+            Some(tensor(d.memory, dims::<4>(memory))),
+            Some(tensor(d.out, dims::<2>(out))),
+            Some(tensor(d.bias, dims::<1>(bias))),
+        ]
+    }
 }

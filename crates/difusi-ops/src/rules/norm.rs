@@ -4,7 +4,7 @@ use burn::backend::TensorMetadata;
 use burn::tensor::{Bytes, DType};
 use burn_flex::{FlexTensor, Layout};
 
-use super::{Rule, dims, tensor, values};
+use super::{LinearLayer, Rule, dims, tensor, values};
 use crate::{
     kernel::{
         group_norm::{self, Affine, GroupShape},
@@ -75,6 +75,8 @@ pub(crate) enum Quinary {
     Added(Norm),
     /// `x`, gain and bias `[C]`, scale and shift `[images, C]` or `[1, C]`.
     Group(GroupNorm),
+    /// `x` and the projections of a whole attention layer.
+    Layer(LinearLayer),
 }
 
 /// The norm of groups of channels, and an activation.
@@ -120,13 +122,13 @@ fn affine([gain, bias, scale, shift]: &[FlexTensor; 4]) -> Affine<'_, f32> {
 
 impl Rule<5> for Quinary {
     fn is_cheap(self) -> bool {
-        true
+        !matches!(self, Quinary::Layer(_))
     }
 
     fn keeps(self) -> [bool; 5] {
         match self {
             Quinary::Added(_) => [true, true, true, true, false],
-            Quinary::Group(_) => [true; 5],
+            Quinary::Group(_) | Quinary::Layer(_) => [true; 5],
         }
     }
 
@@ -137,6 +139,7 @@ impl Rule<5> for Quinary {
                 norm.compute([x, gain, scale, shift], Some(residual))
             }
             Quinary::Group(norm) => norm.compute(inputs),
+            Quinary::Layer(layer) => layer.compute(inputs),
         }
     }
 
@@ -148,6 +151,7 @@ impl Rule<5> for Quinary {
                 [dx, dgain, dscale, dshift, residual.then_some(dy)]
             }
             Quinary::Group(norm) => norm.gradients(inputs, dy, needed),
+            Quinary::Layer(layer) => layer.gradients(inputs, dy),
         }
     }
 }
