@@ -32,6 +32,23 @@ impl<F: Float> Aligned<F> {
         Self { len: lines.len() * 64 / size_of::<F>(), lines, number: PhantomData }
     }
 
+    /// `len` numbers that are nobody's yet.
+    ///
+    /// # Safety
+    /// Whoever asks writes each of the `len` before anything reads it.
+    pub(crate) unsafe fn unwritten(len: usize) -> Self {
+        let count = lines::<F>(len);
+        let mut lines = Vec::with_capacity(count);
+        // SAFETY: the capacity is there; the caller promises to write before reading, except for what rounds up the last line.
+        unsafe {
+            lines.set_len(count);
+            if let Some(last) = lines.last_mut() {
+                *last = EMPTY;
+            }
+        }
+        Self { len: lines.len() * 64 / size_of::<F>(), lines, number: PhantomData }
+    }
+
     /// The numbers, rounded up to whole cache lines.
     pub(crate) fn as_slice(&self) -> &[F] {
         // SAFETY: the lines are `len` numbers, without padding; every bit pattern is a number.

@@ -12,6 +12,11 @@ use crate::{
     simd::{Float, Kernel, Lanes, dispatch},
 };
 
+/// Numbers from one position's panel to the next: not a power of two, which would share a place in the cache.
+pub(super) fn panel_step(depth: usize, columns: usize) -> usize {
+    depth * columns + 16
+}
+
 /// Rows of a panel per job.
 const ROWS: usize = 16;
 
@@ -33,7 +38,8 @@ impl<F: Float> Filters<F> {
         };
         let padded = columns.next_multiple_of(16);
         let blocks = blocks(columns);
-        let mut data = Aligned::zeros(POSITIONS * depth * padded);
+        // SAFETY: the jobs write every row of every panel, padding included.
+        let mut data = unsafe { Aligned::unwritten(POSITIONS * panel_step(depth, padded)) };
         let to = Shared::new(data.as_mut_slice());
         (0..depth.div_ceil(ROWS)).into_par_iter().for_each(|job| {
             let rows = [job * ROWS, depth.min((job + 1) * ROWS)];
@@ -47,8 +53,8 @@ impl<F: Float> Filters<F> {
 
     /// The panel of one position. Its columns are rounded up to whole vectors, with zeros.
     pub(super) fn panel(&self, position: usize) -> Panel<'_, F> {
-        let len = self.depth * self.columns;
-        let data = &self.data.as_slice()[position * len..(position + 1) * len];
+        let start = position * panel_step(self.depth, self.columns);
+        let data = &self.data.as_slice()[start..start + self.depth * self.columns];
         Panel { data, blocks: &self.blocks, depth: self.depth, columns: self.columns }
     }
 
@@ -69,33 +75,60 @@ struct Pack<'a, F> {
     padded: usize,
 }
 
+impl<F: Float> Pack<'_, F> {
+    /// Sixteen filters, tap by tap: of row `row` the columns from `first` on, mirrored for the input gradient.
+    #[inline(always)]
+    unsafe fn taps<L: Lanes<F = F>>(&self, row: usize, first: usize) -> [[F; 16]; 9] {
+        let [out, inside] = self.dims;
+        let (columns, start, step) = match self.direction {
+            Direction::Forward => (out, first * inside + row, inside),
+            Direction::InputGradient => (inside, row * inside + first, 1),
+        };
+        let lanes = 16.min(columns.saturating_sub(first));
+        let mut taps = [[F::ZERO; 16]; 9];
+        if lanes == 16 && 9 * (start + 15 * step) + 16 <= self.weight.len() {
+            // Sixteen numbers from where each filter begins: nine of its own, and what comes after.
+            unsafe {
+                let from = self.weight.as_ptr().add(9 * start);
+                let mut filters = [L::constant(0.0); 16];
+                for lane in 0..16 {
+                    filters[lane] = L::load(from.add(9 * lane * step));
+                }
+                let turned = L::transpose(filters);
+                for tap in 0..9 {
+                    turned[tap].store(taps[tap].as_mut_ptr());
+                }
+            }
+        } else {
+            for lane in 0..lanes {
+                let filter = 9 * (start + lane * step);
+                for (to, &tap) in taps.iter_mut().zip(&self.weight[filter..filter + 9]) {
+                    to[lane] = tap;
+                }
+            }
+        }
+        if self.direction == Direction::InputGradient {
+            taps.reverse();
+        }
+        taps
+    }
+}
+
 impl<F: Float> Kernel<F> for Pack<'_, F> {
     #[inline(always)]
     unsafe fn run<L: Lanes<F = F>>(self) {
         let [out, inside] = self.dims;
-        let (columns, depth) = match self.direction {
-            Direction::Forward => (out, inside),
-            Direction::InputGradient => (inside, out),
-        };
+        let depth = if self.direction == Direction::Forward { inside } else { out };
         for row in self.rows[0]..self.rows[1] {
             for &block in self.blocks {
                 for first in (block.first..block.first + 16 * block.vectors).step_by(16) {
-                    let mut taps = [[F::ZERO; 16]; 9];
-                    for lane in 0..16.min(columns.saturating_sub(first)) {
-                        let (filter, mirrored) = match self.direction {
-                            Direction::Forward => ((first + lane) * inside + row, false),
-                            Direction::InputGradient => (row * inside + first + lane, true),
-                        };
-                        for (tap, &g) in self.weight[9 * filter..9 * filter + 9].iter().enumerate() {
-                            taps[if mirrored { 8 - tap } else { tap }][lane] = g;
-                        }
-                    }
+                    let taps = unsafe { self.taps::<L>(row, first) };
                     let width = 16 * block.vectors;
                     let at = depth * block.first + row * width + first - block.first;
                     unsafe {
                         square::<L, Filter, F, F>(
                             Square { at: taps.as_ptr().cast(), row: 48, step: 16 },
-                            Square::positions(self.to.add(at), depth * self.padded),
+                            Square::positions(self.to.add(at), panel_step(depth, self.padded)),
                             L::constant(0.0),
                         );
                     }
@@ -109,7 +142,7 @@ impl<F: Float> Kernel<F> for Pack<'_, F> {
 /// into `[out, in, 3, 3]`.
 pub(super) fn filter_gradient<F: Float>(sums: &[F], groups: usize, [out, inside]: [usize; 2]) -> Vec<F> {
     let padded = out.next_multiple_of(16);
-    assert_eq!(sums.len(), groups * POSITIONS * inside * padded);
+    assert_eq!(sums.len(), groups * POSITIONS * panel_step(inside, padded));
     let blocks = blocks(out);
     let mut weight = vec![F::ZERO; out * inside * 9];
     let to = Shared::new(&mut weight);
@@ -134,7 +167,7 @@ impl<F: Float> Kernel<F> for Unpack<'_, F> {
     #[inline(always)]
     unsafe fn run<L: Lanes<F = F>>(self) {
         let [out, inside] = self.dims;
-        let panel = inside * out.next_multiple_of(16);
+        let panel = panel_step(inside, out.next_multiple_of(16));
         for row in self.rows[0]..self.rows[1] {
             for &block in self.blocks {
                 for first in (block.first..block.first + 16 * block.vectors).step_by(16) {
@@ -142,24 +175,30 @@ impl<F: Float> Kernel<F> for Unpack<'_, F> {
                     let mut total = [[F::ZERO; 16]; POSITIONS];
                     let mut taps = [[F::ZERO; 16]; 9];
                     unsafe {
-                        for (position, total) in total.iter_mut().enumerate() {
-                            let mut sum = L::constant(0.0);
-                            for group in 0..self.groups {
-                                let from = (group * POSITIONS + position) * panel + at;
-                                sum = sum.add(L::load(self.sums.as_ptr().add(from)));
+                        let at = self.sums.as_ptr().add(at);
+                        let mut from = Square::positions(at, panel);
+                        if self.groups > 1 {
+                            for position in 0..POSITIONS {
+                                let mut sum = L::load(at.add(position * panel));
+                                for group in 1..self.groups {
+                                    sum = sum.add(L::load(at.add((group * POSITIONS + position) * panel)));
+                                }
+                                sum.store(total[position].as_mut_ptr());
                             }
-                            sum.store(total.as_mut_ptr());
+                            from = Square::positions(total.as_ptr().cast(), 16);
                         }
-                        square::<L, FilterGradient, F, F>(
-                            Square::positions(total.as_ptr().cast(), 16),
-                            Square { at: taps.as_mut_ptr().cast(), row: 48, step: 16 },
-                            L::constant(0.0),
-                        );
+                        let to = Square { at: taps.as_mut_ptr().cast(), row: 48, step: 16 };
+                        square::<L, FilterGradient, F, F>(from, to, L::constant(0.0));
+                        let mut filters = [L::constant(0.0); 16];
+                        for tap in 0..9 {
+                            filters[tap] = L::load(taps[tap].as_ptr());
+                        }
+                        let filters = L::transpose(filters);
                         for lane in 0..16.min(out.saturating_sub(first)) {
-                            let filter = self.to.add(((first + lane) * inside + row) * 9);
-                            for (tap, values) in taps.iter().enumerate() {
-                                filter.add(tap).write(values[lane]);
-                            }
+                            let mut values = [F::ZERO; 16];
+                            filters[lane].store(values.as_mut_ptr());
+                            let to = self.to.add(((first + lane) * inside + row) * 9);
+                            std::ptr::copy_nonoverlapping(values.as_ptr(), to, 9);
                         }
                     }
                 }
