@@ -39,15 +39,29 @@ impl ConvSpec {
 /// # Panics
 /// On shapes that do not fit.
 pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, spec: ConvSpec) -> Tensor<4> {
+    run(x, weight, bias, (spec, false))
+}
+
+/// [`conv2d`] of the image doubled by [`crate::upsample_nearest2`], which is never written to memory.
+/// `x` `[B, H, W, in]` is seen as `[B, 2 H, 2 W, in]`.
+///
+/// # Panics
+/// On shapes that do not fit.
+pub fn upsample_conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, spec: ConvSpec) -> Tensor<4> {
+    run(x, weight, bias, (spec, true))
+}
+
+fn run(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, (spec, doubled): (ConvSpec, bool)) -> Tensor<4> {
     let ([_, _, _, channels], [out, inside, kh, kw]) = (x.dims(), weight.dims());
     assert_eq!(channels, inside, "the image has {channels} channels, the kernel reads {inside}");
     // The input gradient sweeps with padding `k - 1 - padding`, so a wider border than the kernel goes the long way.
     if !has_kernel(&x) || weight.dtype() != DType::F32 || spec.padding >= kh.min(kw) {
+        let x = if doubled { composed::upsample_nearest2(x) } else { x };
         return composed::conv2d(x, weight, bias, spec);
     }
     let bias = bias.unwrap_or_else(|| Tensor::zeros([out], &x.device()));
     let (x, weight, bias) = (x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch());
-    Tensor::from_dispatch(Dispatch::ternary(x, weight, bias, Ternary::Conv(spec)))
+    Tensor::from_dispatch(Dispatch::ternary(x, weight, bias, Ternary::Conv { spec, doubled }))
 }
 
 /// `x weightᵀ + bias` over the last dimension. `x` `[.., in]`, `weight` `[out, in]`, `bias` `[out]` → `[.., out]`.

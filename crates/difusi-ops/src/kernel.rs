@@ -80,7 +80,7 @@ mod tests {
     fn everything() -> Vec<Vec<f32>> {
         let mut results = Vec::new();
         for [i, o, k] in [[5, 130, 3], [32, 70, 1], [16, 33, 5]] {
-            let shape = ConvShape { x: [3, 9, 7, i], weight: [o, i, k, k], spec: ConvSpec::same(k) };
+            let shape = ConvShape { x: [3, 9, 7, i], weight: [o, i, k, k], spec: ConvSpec::same(k), doubled: false };
             let (x, w, dy) = (numbers(189 * i, 1), numbers(o * i * k * k, 2), numbers(189 * o, 3));
             results.push(conv::conv2d(&x, &w, &numbers(o, 4), &shape));
             results.push(conv::input_gradient(&dy, &w, &shape));

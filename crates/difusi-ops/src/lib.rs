@@ -28,7 +28,7 @@ mod simd;
 pub use adam::{AdamState, AdamStep, Average, Gradient, WeightDecay};
 pub use attention::{AttentionKind, LinearAttentionWeights, attention, linear_attention_layer, self_attention};
 pub use ceiling::{ceiling_gflops, vector_unit};
-pub use conv::{ConvSpec, conv2d, linear};
+pub use conv::{ConvSpec, conv2d, linear, upsample_conv2d};
 pub use layout::{cat_channels, pixel_unshuffle2, upsample_nearest2};
 pub use loss::row_sums;
 pub use memory::keep_freed_memory;

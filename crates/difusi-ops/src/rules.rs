@@ -121,8 +121,8 @@ impl Unary {
 /// Ops of three tensors.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Ternary {
-    /// Image, weight, bias.
-    Conv(ConvSpec),
+    /// Image, weight, bias; whether every pixel of the image counts for two by two.
+    Conv { spec: ConvSpec, doubled: bool },
     /// Queries, keys, values.
     Attention(AttentionKind),
 }
@@ -135,9 +135,9 @@ impl Rule<3> for Ternary {
     fn forward(self, inputs: [FlexTensor; 3]) -> FlexTensor {
         match self {
             Ternary::Attention(kind) => attention::forward(kind, inputs),
-            Ternary::Conv(spec) => {
+            Ternary::Conv { spec, doubled } => {
                 let [x, weight, bias] = inputs.map(|t| t.to_contiguous());
-                let shape = ConvShape { x: dims(&x), weight: dims(&weight), spec };
+                let shape = ConvShape { x: dims(&x), weight: dims(&weight), spec, doubled };
                 timed(
                     "conv2d",
                     || shape.label(),
@@ -150,7 +150,7 @@ impl Rule<3> for Ternary {
     fn backward(self, inputs: [FlexTensor; 3], dy: FlexTensor, needed: [bool; 3]) -> [Option<FlexTensor>; 3] {
         match self {
             Ternary::Attention(kind) => attention::backward(kind, inputs, dy),
-            Ternary::Conv(spec) => conv_backward(inputs, dy, needed, spec),
+            Ternary::Conv { spec, doubled } => conv_backward(inputs, dy, needed, (spec, doubled)),
         }
     }
 }
@@ -159,10 +159,10 @@ fn conv_backward(
     [x, weight, _]: [FlexTensor; 3],
     dy: FlexTensor,
     needed: [bool; 3],
-    spec: ConvSpec,
+    (spec, doubled): (ConvSpec, bool),
 ) -> [Option<FlexTensor>; 3] {
     let (x, weight, dy) = (x.to_contiguous(), weight.to_contiguous(), dy.to_contiguous());
-    let shape = ConvShape { x: dims(&x), weight: dims(&weight), spec };
+    let shape = ConvShape { x: dims(&x), weight: dims(&weight), spec, doubled };
     let dx = needed[0].then(|| {
         let dx = || conv::input_gradient(values(&dy), values(&weight), &shape);
         tensor(timed("conv2d dx", || shape.label(), dx), shape.x)

@@ -134,13 +134,15 @@ impl PixelUnshuffle {
     }
 }
 
-/// Every pixel becomes a 2x2 block.
+/// Every pixel becomes a 2x2 block, as the convolution that follows reads it.
 #[derive(Module, Debug)]
 pub struct Nearest;
 
 impl Nearest {
-    /// `[B, H, W, C]` -> `[B, 2 H, 2 W, C]`.
-    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        difusi_ops::upsample_nearest2(x)
+    /// The doubled image through `conv`, in one op: `[B, H, W, in]` -> `[B, 2 H, 2 W, out]`.
+    pub fn then(&self, conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
+        let (weight, bias) = (conv.weight.val(), conv.bias.as_ref().map(Param::val));
+        let [_, _, kernel, _] = weight.dims();
+        difusi_ops::upsample_conv2d(x, weight, bias, ConvSpec::same(kernel))
     }
 }

@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use super::{
     convert::narrow,
+    layout::{upsample2, upsample2_backward},
     pack::{Direction, Packed},
     plane::{Strip, Sweep},
     product::Product,
@@ -26,21 +27,35 @@ pub(crate) struct ConvShape {
     /// `[out, in, kh, kw]`.
     pub weight: [usize; 4],
     pub spec: ConvSpec,
+    /// Whether every pixel of x counts for two by two equal ones.
+    pub doubled: bool,
 }
 
 impl ConvShape {
+    /// The image that the kernel sees: x, or x doubled.
+    pub(crate) fn seen(&self) -> [usize; 4] {
+        let [batch, height, width, channels] = self.x;
+        if self.doubled { [batch, 2 * height, 2 * width, channels] } else { self.x }
+    }
+
+    /// The same without doubling, for an image that has been doubled already.
+    fn on_doubled(&self) -> Self {
+        Self { x: self.seen(), doubled: false, ..*self }
+    }
+
     /// `[batch, height', width', out]`.
     pub(crate) fn y(&self) -> [usize; 4] {
-        let ([batch, height, width, _], [out, _, kh, kw]) = (self.x, self.weight);
+        let ([batch, height, width, _], [out, _, kh, kw]) = (self.seen(), self.weight);
         [batch, self.spec.output(height, kh), self.spec.output(width, kw), out]
     }
 
     /// The shapes in words, and the floating-point operations of one pass.
     pub(crate) fn label(&self) -> (String, f64) {
         let ([b, h, w, i], [o, _, kh, kw]) = (self.x, self.weight);
+        let doubled = if self.doubled { "doubled " } else { "" };
         let stride = if self.spec.stride > 1 { format!(" /{}", self.spec.stride) } else { String::new() };
         let pixels: usize = self.y()[..3].iter().product();
-        (format!("{b}x{h}x{w}x{i} -> {o}, {kh}x{kw}{stride}"), 2.0 * (pixels * i * o * kh * kw) as f64)
+        (format!("{doubled}{b}x{h}x{w}x{i} -> {o}, {kh}x{kw}{stride}"), 2.0 * (pixels * i * o * kh * kw) as f64)
     }
 
     /// `x → y`.
@@ -75,12 +90,18 @@ pub(crate) fn conv2d<E: Stored>(x: &[E], weight: &[E::F], bias: &[E::F], shape: 
     if winograd::applies(shape) {
         return winograd::conv2d(x, weight, bias, shape);
     }
+    if shape.doubled {
+        return conv2d(&upsample2(x, shape.x), weight, bias, &shape.on_doubled());
+    }
     let packed = Packed::new(weight, shape.weight, Direction::Forward);
     sweep(x, &packed, bias, shape.forward())
 }
 
 /// dL/dx from dL/dy, flat, shaped `shape.x`.
 pub(crate) fn input_gradient<E: Stored>(dy: &[E], weight: &[E::F], shape: &ConvShape) -> Vec<E> {
+    if shape.doubled {
+        return upsample2_backward(&input_gradient(dy, weight, &shape.on_doubled()), shape.x);
+    }
     if winograd::applies(shape) {
         return winograd::input_gradient(dy, weight, shape);
     }
@@ -92,7 +113,7 @@ fn sweep<E: Stored>(source: &[E], packed: &Packed<E::F>, bias: &[E::F], sweep: S
     let ([height, width], panel) = (sweep.out, packed.panel());
     assert_eq!(source.len(), sweep.source.iter().product::<usize>());
     assert_eq!(panel.depth, sweep.kernel[0] * sweep.kernel[1] * sweep.source[3]);
-    let mut start = Aligned::zeros(panel.columns);
+    let mut start = Aligned::zeros(panel.columns.next_multiple_of(16));
     start.as_mut_slice()[..bias.len()].copy_from_slice(bias);
     let start = start.as_slice();
     let numbers = E::as_numbers(source).filter(|_| sweep.in_place());

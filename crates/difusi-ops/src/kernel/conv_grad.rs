@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use super::{
     conv::ConvShape,
     convert::widen,
+    layout::upsample2,
     outer::{Outer, PIXELS},
     pack::{Block, blocks, unpack_sum},
     plane::{Strip, Sweep},
@@ -23,6 +24,9 @@ use crate::{
 pub(crate) fn weight_gradient<E: Stored>(x: &[E], dy: &[E], shape: &ConvShape) -> (Vec<E::F>, Vec<E::F>) {
     if winograd::applies(shape) {
         return winograd::weight_gradient(x, dy, shape);
+    }
+    if shape.doubled {
+        return weight_gradient(&upsample2(x, shape.x), dy, &ConvShape { x: shape.seen(), doubled: false, ..*shape });
     }
     let shape = flattened(shape);
     let [out, inside, kh, kw] = shape.weight;

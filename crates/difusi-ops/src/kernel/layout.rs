@@ -2,10 +2,12 @@
 
 use rayon::prelude::*;
 
+use crate::simd::Stored;
+
 /// Each pixel of `x` `[batch, height, width, channels]` four times.
-pub(crate) fn upsample2(x: &[f32], [_, _, width, channels]: [usize; 4]) -> Vec<f32> {
+pub(crate) fn upsample2<E: Stored>(x: &[E], [_, _, width, channels]: [usize; 4]) -> Vec<E> {
     let row = width * channels;
-    let mut out = vec![0.0f32; 4 * x.len()];
+    let mut out = vec![E::default(); 4 * x.len()];
     out.par_chunks_exact_mut(4 * row).zip(x.par_chunks_exact(row)).for_each(|(to, from)| {
         let (upper, lower) = to.split_at_mut(2 * row);
         for (to, from) in upper.chunks_exact_mut(2 * channels).zip(from.chunks_exact(channels)) {
@@ -18,16 +20,16 @@ pub(crate) fn upsample2(x: &[f32], [_, _, width, channels]: [usize; 4]) -> Vec<f
 }
 
 /// The gradient of [`upsample2`]: the sum of each pixel's four copies. `dims` are those of `x`.
-pub(crate) fn upsample2_backward(dy: &[f32], [batch, height, width, channels]: [usize; 4]) -> Vec<f32> {
+pub(crate) fn upsample2_backward<E: Stored>(dy: &[E], [batch, height, width, channels]: [usize; 4]) -> Vec<E> {
     let row = width * channels;
-    let mut dx = vec![0.0f32; batch * height * row];
+    let mut dx = vec![E::default(); batch * height * row];
     dx.par_chunks_exact_mut(row).zip(dy.par_chunks_exact(4 * row)).for_each(|(to, from)| {
         let (upper, lower) = from.split_at(2 * row);
         let pairs = upper.chunks_exact(2 * channels).zip(lower.chunks_exact(2 * channels));
         for (to, (upper, lower)) in to.chunks_exact_mut(channels).zip(pairs) {
             let ((a, b), (c, d)) = (upper.split_at(channels), lower.split_at(channels));
             for i in 0..channels {
-                to[i] = (a[i] + b[i]) + (c[i] + d[i]);
+                to[i] = E::put((a[i].get() + b[i].get()) + (c[i].get() + d[i].get()));
             }
         }
     });

@@ -5,8 +5,10 @@
 use super::pack::Block;
 use crate::simd::{Float, Kernel, Lanes, dispatch};
 
-/// Pixels whose values stay in the first-level cache while all tiles pass over them.
+/// At most so many pixels are passed over at a time …
 pub(crate) const PIXELS: usize = 112;
+/// … whose values and gradients, so many bytes, stay in the first-level cache while all tiles pass over them.
+const RESIDENT: usize = 28 << 10;
 
 /// `sums[r · run + k][c] += Σ input[y · input_row + x · input_step + r · row + k] · grad[y · grad_row + x · grad_step + c]`
 /// over pixels `(y, x)`, for `r < runs`, `k < run` and one block of columns `c` (from 0 in `grad`).
@@ -78,8 +80,10 @@ impl<F: Float> Tiles<'_, F> {
     #[inline(always)]
     unsafe fn areas<L: Lanes<F = F>, const P: usize, const V: usize>(&self) {
         let [height, width] = self.of.pixels;
-        let columns = width.div_ceil(width.div_ceil(PIXELS));
-        let rows = height.div_ceil(height.div_ceil((PIXELS / columns).max(1)));
+        let bytes = size_of::<F>() * (self.of.input_step.min(self.of.run) + 16 * V);
+        let pixels = (RESIDENT / bytes).clamp(16, PIXELS);
+        let columns = width.div_ceil(width.div_ceil(pixels));
+        let rows = height.div_ceil(height.div_ceil((pixels / columns).max(1)));
         for y0 in (0..height).step_by(rows) {
             for x0 in (0..width).step_by(columns) {
                 let (rows, columns) = (rows.min(height - y0), columns.min(width - x0));

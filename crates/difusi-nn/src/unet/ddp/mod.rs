@@ -194,7 +194,7 @@ impl Network for Unet {
             x = resnet(block1, with_skip(x));
             x = attend(attention, resnet(block2, with_skip(x)));
             x = match up {
-                Either::Left((nearest, conv)) => conv.forward(nearest.forward(x)),
+                Either::Left((nearest, conv)) => nearest.then(conv, x),
                 Either::Right(conv) => conv.forward(x),
             };
         }

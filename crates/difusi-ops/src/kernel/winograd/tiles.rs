@@ -43,6 +43,8 @@ impl Grid {
 pub(super) struct Squares {
     pub grid: Grid,
     pub dims: [usize; 4],
+    /// Whether each pixel in memory counts for two by two: the images lie there at half this height and width.
+    pub doubled: bool,
     pub side: usize,
     pub before: usize,
 }
@@ -68,19 +70,23 @@ impl Squares {
             [from as usize, (n as isize - first).clamp(from, self.side as isize) as usize]
         };
         let (rows, columns) = (inside(first[0], height), inside(first[1], width));
-        Place { image: image * height * width * channels, first, rows, columns }
+        let pixels = if self.doubled { height * width / 4 } else { height * width };
+        Place { image: image * pixels * channels, first, rows, columns }
     }
 
     /// Whether all of the square lies in the image, in whole vectors.
     fn is_whole(&self, place: &Place) -> bool {
-        place.rows == [0, self.side] && place.columns == [0, self.side] && self.dims[3].is_multiple_of(16)
+        let whole = [0, self.side];
+        !self.doubled && place.rows == whole && place.columns == whole && self.dims[3].is_multiple_of(16)
     }
 
     /// Value `(row, column, 0)` of a square, counted from the start of the images.
     fn offset(&self, place: &Place, row: usize, column: usize) -> usize {
         let [_, _, width, channels] = self.dims;
         let (y, x) = (place.first[0] + row as isize, place.first[1] + column as isize);
-        place.image + (y as usize * width + x as usize) * channels
+        let (y, x) = (y as usize, x as usize);
+        let pixel = if self.doubled { y / 2 * (width / 2) + x / 2 } else { y * width + x };
+        place.image + pixel * channels
     }
 
     /// Channels rounded up to whole vectors.
@@ -112,7 +118,8 @@ impl<F: Float, E: Stored<F = F>, T: Transform> Kernel<F> for Read<'_, E, T> {
     unsafe fn run<L: Lanes<F = F>>(self) {
         let (squares, padded) = (self.squares, self.squares.padded());
         let [_, _, width, channels] = squares.dims;
-        assert_eq!(self.source.len(), squares.dims.iter().product::<usize>());
+        let values = squares.dims.iter().product::<usize>();
+        assert_eq!(self.source.len(), if squares.doubled { values / 4 } else { values });
         assert!(T::TAKES == squares.side && self.copy.len() >= squares.scratch());
         for i in 0..self.count {
             let place = squares.place(self.first + i);
