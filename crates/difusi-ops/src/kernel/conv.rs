@@ -132,7 +132,7 @@ fn sweep<E: Stored>(source: &[E], packed: &Packed<E::F>, bias: &[E::F], sweep: S
                     let pixels = pixels(&sweep, strip, numbers.is_some());
                     let (runs, run) = (sweep.kernel[0], sweep.kernel[1] * sweep.source[3]);
                     let row = sweep.geometry(strip, numbers.is_some()).row;
-                    let product = Product { input, pixels: &pixels, runs, run, row, panel, start };
+                    let product = Product { input, pixels: &pixels, runs, run, row, panel, start, more: false };
                     let to = out.at((strip.first * height + strip.y0) * width * panel.columns);
                     // The strip's pixels lie together in the output, and they are this job's own.
                     match E::as_numbers_mut(to) {

@@ -18,8 +18,10 @@ pub(crate) struct Product<'a, F = f32> {
     /// … this far apart.
     pub row: usize,
     pub panel: Panel<'a, F>,
-    /// What the sums start from, one per column, columns rounded up to 16.
+    /// What the sums start from, one per column, columns rounded up to 16 …
     pub start: &'a [F],
+    /// … unless they carry on from what `out` holds.
+    pub more: bool,
 }
 
 impl<F: Float> Product<'_, F> {
@@ -146,7 +148,7 @@ impl<F: Float> Tiles<'_, F> {
                 x[p] = input.as_ptr().add(*pixels.get_unchecked(done + p) + piece.r[0] * row + piece.k[0]);
             }
             let out = self.out.add(done * self.step + first);
-            let is_first = piece.r[0] == 0 && piece.k[0] == 0;
+            let is_first = !self.of.more && piece.r[0] == 0 && piece.k[0] == 0;
             let (from, step) = if is_first { (start.as_ptr().add(first), 0) } else { (out.cast_const(), self.step) };
             let mut sums = [[L::splat(F::ZERO); V]; P];
             for p in 0..P {

@@ -21,12 +21,16 @@ use rayon::prelude::*;
 
 use self::{
     tiles::{Grid, Read, SIDE, Squares, Write},
-    transform::Patch,
-    weights::Filters,
+    transform::{Patch, Transform},
+    weights::{Filters, Source},
 };
-use super::{conv::ConvShape, pack::Direction, product::Product};
+use super::{
+    conv::ConvShape,
+    pack::{Block, Direction, Panel, blocks},
+    product::Product,
+};
 use crate::{
-    buffer::{Aligned, filled, with_parts},
+    buffer::{Aligned, Shared, filled, with_parts},
     simd::{Stored, dispatch},
 };
 
@@ -34,6 +38,15 @@ use crate::{
 const POSITIONS: usize = 36;
 /// Bytes of a job's rows, before and after the products, that stay in the second-level cache.
 const RESIDENT: usize = 640 << 10;
+
+/// With at most so many tiles …
+const FEW: usize = 192;
+/// … and more bytes of transformed filters, these are made part by part in the cache.
+const LARGE: usize = 1 << 20;
+/// Channels read per part.
+const PART: usize = 64;
+/// Tiles per job where all are transformed first.
+const RUN: usize = 8;
 
 /// Whether this way is open and pays: 3x3 kernels at stride 1, enough channels, tiles that are mostly full.
 pub(crate) fn applies(shape: &ConvShape) -> bool {
@@ -61,17 +74,17 @@ fn runs(tiles: usize, channels: usize, bytes: usize) -> (usize, usize) {
 /// `y = x ⋆ weight + bias`.
 pub(crate) fn conv2d<E: Stored>(x: &[E], weight: &[E::F], bias: &[E::F], shape: &ConvShape) -> Vec<E> {
     let [out, inside, _, _] = shape.weight;
-    let filters = Filters::new(weight, [out, inside], Direction::Forward);
+    let filters = Source::new(weight, [out, inside], Direction::Forward);
     let doubled = shape.doubled;
-    sweep(x, &filters, bias, Sweep { source: shape.seen(), doubled, result: shape.y(), pad: shape.spec.padding })
+    sweep(x, filters, bias, Sweep { source: shape.seen(), doubled, result: shape.y(), pad: shape.spec.padding })
 }
 
 /// dL/dx from dL/dy; of a doubled image, the gradient of what the kernel sees.
 pub(crate) fn input_gradient<E: Stored>(dy: &[E], weight: &[E::F], shape: &ConvShape) -> Vec<E> {
     let [out, inside, _, _] = shape.weight;
-    let filters = Filters::new(weight, [out, inside], Direction::InputGradient);
+    let filters = Source::new(weight, [out, inside], Direction::InputGradient);
     let pad = 2 - shape.spec.padding;
-    sweep(dy, &filters, &[], Sweep { source: shape.y(), doubled: false, result: shape.seen(), pad })
+    sweep(dy, filters, &[], Sweep { source: shape.y(), doubled: false, result: shape.seen(), pad })
 }
 
 /// A pass from one batch of images to another.
@@ -83,40 +96,139 @@ struct Sweep {
     pad: usize,
 }
 
-fn sweep<E: Stored>(source: &[E], filters: &Filters<E::F>, bias: &[E::F], sweep: Sweep) -> Vec<E> {
-    let [batch, height, width, channels] = sweep.result;
-    let grid = Grid::new(batch, [height, width]);
-    let depth = sweep.source[3];
+impl Sweep {
+    fn grid(&self) -> Grid {
+        Grid::new(self.result[0], [self.result[1], self.result[2]])
+    }
+
+    /// What is read of a tile, and what is written.
+    fn squares(&self) -> [Squares; 2] {
+        let grid = self.grid();
+        let from = Squares { grid, dims: self.source, doubled: self.doubled, side: 6, before: self.pad };
+        [from, Squares { grid, dims: self.result, doubled: false, side: SIDE, before: 0 }]
+    }
+}
+
+fn sweep<E: Stored>(source: &[E], filters: Source<'_, E::F>, bias: &[E::F], sweep: Sweep) -> Vec<E> {
+    let [depth, columns] = filters.channels();
+    // Transformed filters that do not fit into the cache are better not written to memory for a few tiles.
+    let large = POSITIONS * depth * columns * size_of::<E::F>() > LARGE;
+    // SAFETY: the jobs of either cover every tile once in all channels, and the tiles cover every pixel.
+    unsafe {
+        filled(sweep.result.iter().product(), |result| match large && sweep.grid().count() <= FEW {
+            true => by_columns(source, filters, (bias, result), sweep),
+            false => by_tiles(source, &Filters::new(filters), (bias, result), sweep),
+        })
+    }
+}
+
+/// Jobs are runs of tiles in all channels.
+///
+/// # Safety
+/// There is room for the result.
+unsafe fn by_tiles<E: Stored>(
+    source: &[E],
+    filters: &Filters<E::F>,
+    (bias, result): (&[E::F], Shared<E>),
+    sweep: Sweep,
+) {
+    let (grid, [from, to], depth) = (sweep.grid(), sweep.squares(), sweep.source[3]);
     let (wide, columns) = (depth.next_multiple_of(16), filters.columns());
     let mut start = Aligned::zeros(2 * columns);
     start.as_mut_slice()[..bias.len()].copy_from_slice(bias);
     let (bias, zeros) = start.as_slice()[..2 * columns].split_at(columns);
-    let from = Squares { grid, dims: sweep.source, doubled: sweep.doubled, side: 6, before: sweep.pad };
-    let to = Squares { grid, dims: sweep.result, doubled: false, side: SIDE, before: 0 };
     let (jobs, run) = runs(grid.count(), wide + columns, size_of::<E::F>());
-    // SAFETY: the jobs cover every tile once, and the tiles cover every pixel; a job writes all channels of its tiles' pixels.
-    unsafe {
-        filled(batch * height * width * channels, |result| {
-            (0..jobs).into_par_iter().for_each(|job| {
-                let first = job * run;
-                let count = run.min(grid.count() - first);
-                let strides = [stride(count, wide), stride(count, columns)];
-                let copy = from.scratch().max(to.scratch());
-                with_parts([POSITIONS * strides[0], POSITIONS * strides[1], copy], |[rows, products, copy]| {
-                    let (at, transform) = (rows.as_mut_ptr(), PhantomData::<Patch>);
-                    let stride = strides[0];
-                    dispatch(Read { source, squares: from, first, count, to: at, stride, copy, transform });
-                    let pixels: Vec<usize> = (0..count).map(|i| i * wide).collect();
-                    for position in 0..POSITIONS {
-                        let (input, panel) = (&rows[position * strides[0]..], filters.panel(position));
-                        let product =
-                            Product { input, pixels: &pixels, runs: 1, run: depth, row: 0, panel, start: zeros };
-                        product.into(&mut products[position * strides[1]..], columns);
-                    }
-                    let (at, stride) = (products.as_ptr(), strides[1]);
-                    dispatch(Write { from: at, stride, bias, squares: to, first, count, to: result.at(0), copy });
-                });
-            });
-        })
-    }
+    (0..jobs).into_par_iter().for_each(|job| {
+        let first = job * run;
+        let count = run.min(grid.count() - first);
+        let strides = [stride(count, wide), stride(count, columns)];
+        let copy = from.scratch().max(to.scratch());
+        with_parts([POSITIONS * strides[0], POSITIONS * strides[1], copy], |[rows, products, copy]| {
+            let (at, transform, stride) = (rows.as_mut_ptr(), PhantomData::<Patch>, strides[0]);
+            // SAFETY: the rows have room for `count` tiles at every position.
+            unsafe { dispatch(Read { source, squares: from, first, count, to: at, stride, copy, transform }) };
+            let pixels: Vec<usize> = (0..count).map(|i| i * wide).collect();
+            for position in 0..POSITIONS {
+                let (input, panel) = (&rows[position * strides[0]..], filters.panel(position));
+                let product =
+                    Product { input, pixels: &pixels, runs: 1, run: depth, row: 0, panel, start: zeros, more: false };
+                product.into(&mut products[position * strides[1]..], columns);
+            }
+            let (from, stride, channels) = (products.as_ptr(), strides[1], [0, columns]);
+            // SAFETY: the products are those of `count` tiles; there is room for the result, and these tiles are this job's.
+            unsafe {
+                dispatch(Write { from, stride, bias, squares: to, channels, first, count, to: result.at(0), copy });
+            }
+        });
+    });
+}
+
+/// All tiles are transformed first; jobs are blocks of channels of all tiles, whose filters are transformed part by part.
+///
+/// # Safety
+/// There is room for the result.
+unsafe fn by_columns<E: Stored>(
+    source: &[E],
+    filters: Source<'_, E::F>,
+    (bias, result): (&[E::F], Shared<E>),
+    sweep: Sweep,
+) {
+    let ([from, to], [depth, columns], count) = (sweep.squares(), filters.channels(), sweep.grid().count());
+    let (wide, padded) = (depth.next_multiple_of(16), columns.next_multiple_of(16));
+    let rows = read_all::<_, Patch>(source, from);
+    let (rows, stride_in) = (rows.as_slice(), stride(count, wide));
+    let mut start = Aligned::zeros(2 * padded);
+    start.as_mut_slice()[..bias.len()].copy_from_slice(bias);
+    let (bias, zeros) = start.as_slice()[..2 * padded].split_at(padded);
+    narrow_blocks(columns).into_par_iter().for_each(|block| {
+        let width = 16 * block.vectors;
+        let (step, stride) = (PART * width + 16, stride(count, width));
+        with_parts([POSITIONS * step, POSITIONS * stride, to.scratch()], |[panels, products, copy]| {
+            for part in (0..depth).step_by(PART) {
+                let run = PART.min(depth - part);
+                filters.pack([part, part + run], block, panels, step);
+                let pixels: Vec<usize> = (0..count).map(|i| i * wide + part).collect();
+                for position in 0..POSITIONS {
+                    let data = &panels[position * step..][..run * width];
+                    let panel = Panel { data, blocks: &[Block { first: 0, ..block }], depth: run, columns: width };
+                    let input = &rows[position * stride_in..];
+                    let more = part > 0;
+                    let product = Product { input, pixels: &pixels, runs: 1, run, row: 0, panel, start: zeros, more };
+                    product.into(&mut products[position * stride..], width);
+                }
+            }
+            let (from, channels, first) = (products.as_ptr(), [block.first, width], 0);
+            // SAFETY: the products are those of all tiles; there is room for the result, and these channels are this job's.
+            unsafe {
+                dispatch(Write { from, stride, bias, squares: to, channels, first, count, to: result.at(0), copy });
+            }
+        });
+    });
+}
+
+/// Blocks for at least four jobs where there are enough channels.
+fn narrow_blocks(columns: usize) -> Vec<Block> {
+    let vectors = columns.div_ceil(16);
+    let width = vectors.div_ceil(4).clamp(1, blocks(columns)[0].vectors.max(1));
+    (0..vectors).step_by(width).map(|v| Block { first: 16 * v, vectors: width.min(vectors - v) }).collect()
+}
+
+/// The squares of all tiles through `T`, rows as [`Read`] writes them, `stride` numbers per position.
+fn read_all<E: Stored, T: Transform + Sync>(source: &[E], squares: Squares) -> Aligned<E::F> {
+    let (count, padded) = (squares.grid.count(), squares.dims[3].next_multiple_of(16));
+    let stride = stride(count, padded);
+    // SAFETY: the jobs write the rows of all tiles; what lies behind each position is never read.
+    let mut rows = unsafe { Aligned::<E::F>::unwritten(POSITIONS * stride) };
+    let to = Shared::new(rows.as_mut_slice());
+    (0..count.div_ceil(RUN)).into_par_iter().for_each(|job| {
+        let first = job * RUN;
+        with_parts([squares.scratch()], |[copy]| {
+            let (count, transform) = (RUN.min(count - first), PhantomData::<T>);
+            // SAFETY: there is room for all tiles at every position, and jobs write different tiles.
+            unsafe {
+                dispatch(Read { source, squares, first, count, to: to.at(first * padded), stride, copy, transform })
+            };
+        });
+    });
+    rows
 }

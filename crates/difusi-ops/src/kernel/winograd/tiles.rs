@@ -174,6 +174,8 @@ pub(super) struct Write<'a, E: Stored> {
     pub stride: usize,
     pub bias: &'a [E::F],
     pub squares: Squares,
+    /// The first channel, and how many with their padding: what a row holds.
+    pub channels: [usize; 2],
     pub first: usize,
     pub count: usize,
     pub to: *mut E,
@@ -183,45 +185,52 @@ pub(super) struct Write<'a, E: Stored> {
 impl<F: Float, E: Stored<F = F>> Kernel<F> for Write<'_, E> {
     #[inline(always)]
     unsafe fn run<L: Lanes<F = F>>(self) {
-        let (squares, padded) = (self.squares, self.squares.padded());
+        let (squares, [from_channel, padded]) = (self.squares, self.channels);
         let [_, _, width, channels] = squares.dims;
-        assert!(self.bias.len() >= padded && squares.side == SIDE && self.copy.len() >= squares.scratch());
+        assert!(from_channel + padded <= squares.padded() && self.bias.len() >= from_channel + padded);
+        assert!(squares.side == SIDE && self.copy.len() >= squares.scratch());
         for i in 0..self.count {
             let place = squares.place(self.first + i);
             unsafe {
                 let from = self.from.add(i * padded);
+                let bias = self.bias.as_ptr().add(from_channel);
                 if squares.is_whole(&place) {
-                    let at = self.to.add(squares.offset(&place, 0, 0));
-                    for c in (0..channels).step_by(16) {
+                    let at = self.to.add(squares.offset(&place, 0, 0) + from_channel);
+                    for c in (0..padded).step_by(16) {
                         let to = Square { at: at.add(c), row: width * channels, step: channels };
                         let from = Square::positions(from.add(c), self.stride);
-                        square::<L, Tile, F, E>(from, to, L::load(self.bias.as_ptr().add(c)));
+                        square::<L, Tile, F, E>(from, to, L::load(bias.add(c)));
                     }
                 } else {
                     for c in (0..padded).step_by(16) {
                         let at = self.copy.as_mut_ptr().add(c);
                         let to = Square { at, row: SIDE * padded, step: padded };
                         let from = Square::positions(from.add(c), self.stride);
-                        square::<L, Tile, F, F>(from, to, L::load(self.bias.as_ptr().add(c)));
+                        square::<L, Tile, F, F>(from, to, L::load(bias.add(c)));
                     }
-                    copy_out(self.copy, &squares, &place, self.to);
+                    copy_out(self.copy, &squares, (&place, self.channels), self.to);
                 }
             }
         }
     }
 }
 
-/// Writes those pixels of a square that exist.
+/// Writes those pixels and channels of a square that exist.
 ///
 /// # Safety
-/// `to` points to the first value of images as `squares` says, and no other job writes this square.
+/// `to` points to the first value of images as `squares` says, and no other job writes these channels of this square.
 #[inline(always)]
-unsafe fn copy_out<E: Stored>(from: &[E::F], squares: &Squares, place: &Place, to: *mut E) {
-    let (channels, padded, side) = (squares.dims[3], squares.padded(), squares.side);
+unsafe fn copy_out<E: Stored>(
+    from: &[E::F],
+    squares: &Squares,
+    (place, [first, padded]): (&Place, [usize; 2]),
+    to: *mut E,
+) {
+    let count = padded.min(squares.dims[3] - first);
     for row in place.rows[0]..place.rows[1] {
         for column in place.columns[0]..place.columns[1] {
-            let from = &from[(row * side + column) * padded..][..channels];
-            let to = unsafe { to.add(squares.offset(place, row, column)) };
+            let from = &from[(row * squares.side + column) * padded..][..count];
+            let to = unsafe { to.add(squares.offset(place, row, column) + first) };
             for (i, &x) in from.iter().enumerate() {
                 unsafe { to.add(i).write(E::put(x)) };
             }
