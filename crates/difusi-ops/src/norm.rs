@@ -24,6 +24,19 @@ pub fn rms_norm<const D: usize>(x: Tensor<D>, gain: Tensor<1>) -> Tensor<D> {
     run(x, gain, none, None, Norm { silu: false })
 }
 
+/// `rms_norm(x, gain) + residual`. `x` and `residual` `[B, H, W, C]`, `gain` `[C]` → `[B, H, W, C]`.
+///
+/// # Panics
+/// On shapes that do not fit.
+pub fn rms_norm_add(x: Tensor<4>, gain: Tensor<1>, residual: Tensor<4>) -> Tensor<4> {
+    assert_eq!(x.dims(), residual.dims(), "the residual has another shape");
+    if !has_kernel(&x) {
+        return composed::rms_norm(x, gain) + residual;
+    }
+    let none = nothing(&x, gain.dims()[0]);
+    run(x, gain, none, Some(residual), Norm { silu: false })
+}
+
 /// `silu(rms_norm(x, gain) · (1 + scale) + shift) + residual`: one block of the U-Net in one pass.
 /// `x` and `residual` `[B, H, W, C]`, `gain` `[C]`, `scale_shift` = (`scale` `[B, C]`, `shift` `[B, C]`) → `[B, H, W, C]`;
 /// without `scale_shift` it is `silu(rms_norm(x, gain)) + residual`.

@@ -1,7 +1,7 @@
 //! Self-attention over the pixels of an image, with four learned key/value pairs that every image also attends to
 //! ("memory", Sukhbaatar et al. 2019, arXiv:1907.01470): exact, or in the linear form of Shen et al. 2018 (arXiv:1812.01243).
 //!
-//! Both return what is to be added to their input.
+//! Both add what they find to their input.
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
@@ -46,11 +46,11 @@ impl Attention {
 
     /// `[B, H, W, C]` -> `[B, H, W, C]`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let qkv = self.to_qkv.forward(self.norm.forward(x));
+        let qkv = self.to_qkv.forward(self.norm.forward(x.clone()));
         let ([batch, height, width, channels], [_, heads, _, _]) = (qkv.dims(), self.mem_kv.dims());
         let qkv = qkv.reshape([batch, height * width, channels]);
         let y = difusi_ops::self_attention(qkv, Some(self.mem_kv.val()), heads, AttentionKind::Full);
-        self.to_out.forward(y.reshape([batch, height, width, channels / 3]))
+        self.to_out.forward(y.reshape([batch, height, width, channels / 3])) + x
     }
 }
 
@@ -86,8 +86,8 @@ impl LinearAttention {
             out,
             bias,
         };
-        let x = self.norm.forward(x).reshape([batch, height * width, channels]);
-        let y = difusi_ops::linear_attention_layer(x, weights);
-        self.to_out.1.forward(y.reshape([batch, height, width, channels]))
+        let tokens = self.norm.forward(x.clone()).reshape([batch, height * width, channels]);
+        let y = difusi_ops::linear_attention_layer(tokens, weights);
+        self.to_out.1.forward_add(y.reshape([batch, height, width, channels]), x)
     }
 }

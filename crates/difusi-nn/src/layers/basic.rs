@@ -90,9 +90,19 @@ impl RmsNorm {
         difusi_ops::rms_norm(x, self.gain())
     }
 
-    /// `silu(norm(x) (1 + scale) + shift)`; `x` `[B, H, W, C]`, scale and shift `[B, C]`.
-    pub fn forward_silu(&self, x: Tensor<4>, scale_shift: Option<(Tensor<2>, Tensor<2>)>) -> Tensor<4> {
-        difusi_ops::rms_norm_silu(x, self.gain(), scale_shift, None)
+    /// `norm(x) + residual`, both `[B, H, W, C]`.
+    pub fn forward_add(&self, x: Tensor<4>, residual: Tensor<4>) -> Tensor<4> {
+        difusi_ops::rms_norm_add(x, self.gain(), residual)
+    }
+
+    /// `silu(norm(x) (1 + scale) + shift) + residual`; `x` and residual `[B, H, W, C]`, scale and shift `[B, C]`.
+    pub fn forward_silu(
+        &self,
+        x: Tensor<4>,
+        scale_shift: Option<(Tensor<2>, Tensor<2>)>,
+        residual: Option<Tensor<4>>,
+    ) -> Tensor<4> {
+        difusi_ops::rms_norm_silu(x, self.gain(), scale_shift, residual)
     }
 
     fn gain(&self) -> Tensor<1> {

@@ -19,7 +19,7 @@ pub struct ResnetSpec {
     pub dropout: f64,
 }
 
-/// Convolution, norm, SiLU.
+/// Convolution, norm, SiLU, and a residual.
 #[derive(Module, Debug)]
 struct Block {
     proj: Conv2d,
@@ -31,8 +31,13 @@ impl Block {
         Self { proj: Conv2d::new(&init.at("proj"), channels, 3), norm: RmsNorm::new(&init.at("norm"), channels[1]) }
     }
 
-    fn forward(&self, x: Tensor<4>, scale_shift: Option<(Tensor<2>, Tensor<2>)>) -> Tensor<4> {
-        self.norm.forward_silu(self.proj.forward(x), scale_shift)
+    fn forward(
+        &self,
+        x: Tensor<4>,
+        scale_shift: Option<(Tensor<2>, Tensor<2>)>,
+        residual: Option<Tensor<4>>,
+    ) -> Tensor<4> {
+        self.norm.forward_silu(self.proj.forward(x), scale_shift, residual)
     }
 }
 
@@ -67,16 +72,16 @@ impl ResnetBlock {
         let mut scale_shift = linear.forward(silu.forward(time)).chunk(2, 1); // two of [B, out]
         let shift = scale_shift.pop();
         let scale = scale_shift.pop();
-        let h = self.block1.forward(x.clone(), scale.zip(shift));
+        let h = self.block1.forward(x.clone(), scale.zip(shift), None);
         let h = match dropout {
             Some(dropout) if self.dropout > 0.0 => h.clone() * self.mask(h, dropout),
             _ => h,
         };
-        let h = self.block2.forward(h, None);
-        match &self.res_conv {
-            Some(conv) => h + conv.forward(x),
-            None => h + x,
-        }
+        let residual = match &self.res_conv {
+            Some(conv) => conv.forward(x),
+            None => x,
+        };
+        self.block2.forward(h, None, Some(residual))
     }
 
     /// Zeros, and `1 / (1 - p)` with probability `1 - p`; it depends on the noise, this layer's name and the image's number, on

@@ -112,13 +112,11 @@ fn attention(init: &Init<'_>, stage: &Stage, channels: usize) -> AnyAttention {
     }
 }
 
-/// `x` plus what attention adds to it.
 fn attend(layer: &AnyAttention, x: Tensor<4>) -> Tensor<4> {
-    let added = match layer {
-        Either::Left(linear) => linear.forward(x.clone()),
-        Either::Right(full) => full.forward(x.clone()),
-    };
-    added + x
+    match layer {
+        Either::Left(linear) => linear.forward(x),
+        Either::Right(full) => full.forward(x),
+    }
 }
 
 impl Unet {
@@ -186,7 +184,7 @@ impl Network for Unet {
             };
         }
         x = resnet(&self.mid_block1, x);
-        x = self.mid_attn.forward(x.clone()) + x;
+        x = self.mid_attn.forward(x);
         x = resnet(&self.mid_block2, x);
 
         let mut with_skip = |x: Tensor<4>| difusi_ops::cat_channels(std::iter::once(x).chain(skips.pop()).collect());
