@@ -21,9 +21,13 @@ use clap::Parser;
 
 use args::{Cli, Command};
 
+#[global_allocator]
+static MEMORY: difusi::ops::CacheLines = difusi::ops::CacheLines;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    match run(&cli) {
+    difusi::ops::keep_freed_memory();
+    match difusi::on_threads(cli.threads.map(usize::from), || run(&cli)).unwrap_or_else(|e| Err(e.into())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) if e.is::<usage::Interrupted>() => ExitCode::from(130),
         Err(e) => {
@@ -45,10 +49,6 @@ fn chain(e: &anyhow::Error) -> String {
 }
 
 fn run(cli: &Cli) -> anyhow::Result<()> {
-    difusi::ops::keep_freed_memory();
-    if let Some(n) = cli.threads {
-        difusi::set_threads(usize::from(n))?;
-    }
     let device = || cli.device.open();
     match &cli.command {
         Command::Train(a) => train::train(a, cli.device, cli.json),

@@ -31,5 +31,5 @@ pub use ceiling::{ceiling_gflops, vector_unit};
 pub use conv::{ConvSpec, conv2d, linear, upsample_conv2d};
 pub use layout::{cat_channels, pixel_unshuffle2, upsample_nearest2};
 pub use loss::row_sums;
-pub use memory::keep_freed_memory;
+pub use memory::{CacheLines, keep_freed_memory};
 pub use norm::{Groups, group_norm, group_norm_silu, rms_norm, rms_norm_add, rms_norm_silu};

@@ -63,10 +63,20 @@ pub fn known_size(config: &RunConfig) -> Option<core::ImageSize> {
     }
 }
 
-/// Uses `n` CPU threads in all of difusi; only before the first tensor op, and once.
+/// Runs `work` on one of `threads` CPU threads (`None`: as many as there are), which all of difusi then uses. Only before the first
+/// tensor op, and once. A program that works outside of it works too, but wakes these threads anew for every op.
 ///
 /// # Errors
 /// Where threads are in use already.
-pub fn set_threads(n: usize) -> Result<(), Error> {
-    rayon::ThreadPoolBuilder::new().num_threads(n).build_global().map_err(|e| Error::Threads(e.to_string()))
+pub fn on_threads<R: Send>(threads: Option<usize>, work: impl FnOnce() -> R + Send) -> Result<R, Error> {
+    let mut pool = rayon::ThreadPoolBuilder::new().stack_size(STACK);
+    if let Some(n) = threads {
+        pool = pool.num_threads(n);
+    }
+    pool.build_global().map_err(|e| Error::Threads(e.to_string()))?;
+    // A single thread must stay free for what other threads, such as the reader of data, hand to it.
+    Ok(if rayon::current_num_threads() > 1 { rayon::scope(|_| work()) } else { work() })
 }
+
+/// Bytes of stack of each thread: what a program's main thread usually has.
+const STACK: usize = 8 << 20;
