@@ -8,6 +8,7 @@ use burn::{backend::Dispatch, tensor::Tensor};
 
 use crate::{
     composed,
+    convert::{as_in, to_f32},
     extension::CpuOps,
     route::has_kernel,
     rules::{Fused, LinearLayer, Quinary, Ternary},
@@ -41,7 +42,7 @@ pub fn self_attention(qkv: Tensor<3>, memory: Option<Tensor<4>>, heads: usize, k
     }
     let (qkv, rule) = (qkv.into_dispatch(), Fused { kind, heads });
     Tensor::from_dispatch(match memory {
-        Some(memory) => Dispatch::attention_with_memory(qkv, memory.into_dispatch(), rule),
+        Some(memory) => Dispatch::attention_with_memory(qkv, to_f32(memory).into_dispatch(), rule),
         None => Dispatch::attention(qkv, rule),
     })
 }
@@ -79,8 +80,8 @@ pub fn linear_attention_layer(x: Tensor<3>, weights: LinearAttentionWeights) -> 
         let y = self_attention(composed::linear(x, qkv, None), Some(memory), heads, AttentionKind::Linear);
         return composed::linear(y, out, Some(bias));
     }
-    let [qkv, out] = [qkv, out].map(Tensor::into_dispatch);
-    let (x, memory, bias) = (x.into_dispatch(), memory.into_dispatch(), bias.into_dispatch());
+    let [qkv, out] = [qkv, out].map(|w| to_f32(w).into_dispatch());
+    let (x, memory, bias) = (x.into_dispatch(), to_f32(memory).into_dispatch(), to_f32(bias).into_dispatch());
     Tensor::from_dispatch(Dispatch::quinary(x, qkv, memory, out, bias, Quinary::Layer(LinearLayer)))
 }
 
@@ -97,6 +98,7 @@ pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, kind: AttentionKind) 
     if !has_kernel(&q) {
         return composed::attention(q, k, v, kind);
     }
+    let (k, v) = (as_in(k, &q), as_in(v, &q));
     let [q, k, v] = [q, k, v].map(Tensor::into_dispatch);
     Tensor::from_dispatch(Dispatch::ternary(q, k, v, Ternary::Attention(kind)))
 }

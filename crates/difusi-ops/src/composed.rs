@@ -1,9 +1,10 @@
 //! Every op composed of burn's own: what runs on devices without our kernels, and what the tests hold the kernels against.
 //!
-//! Same arguments and shapes as the functions of the same name at the crate's root.
+//! Same arguments and shapes as the functions of the same name at the crate's root. What computes does so in f32 where its image is
+//! bf16, and rounds its result; what only moves values takes any number.
 
 use burn::tensor::{
-    Tensor,
+    DType, FloatDType, Tensor,
     activation::{silu, softmax},
     module,
     ops::ConvOptions,
@@ -11,10 +12,25 @@ use burn::tensor::{
 
 use crate::{AttentionKind, ConvSpec, Groups};
 
+/// The tensor as it is computed with.
+fn wide<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    if x.dtype() == DType::BF16 { x.cast(FloatDType::F32) } else { x }
+}
+
+/// `op` of the image computed in f32, in the image's own number.
+fn widened<const D: usize, const N: usize>(x: Tensor<D>, op: impl FnOnce(Tensor<D>) -> Tensor<N>) -> Tensor<N> {
+    let narrow = x.dtype() == DType::BF16;
+    let y = op(wide(x));
+    if narrow { y.cast(FloatDType::BF16) } else { y }
+}
+
 /// See [`crate::conv2d`].
 pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, spec: ConvSpec) -> Tensor<4> {
     let options = ConvOptions::new([spec.stride; 2], [spec.padding; 2], [1, 1], 1);
-    module::conv2d(x.permute([0, 3, 1, 2]), weight, bias, options).permute([0, 2, 3, 1])
+    widened(x, |x| {
+        let x = x.permute([0, 3, 1, 2]);
+        module::conv2d(x, wide(weight), bias.map(wide), options).permute([0, 2, 3, 1])
+    })
 }
 
 /// See [`crate::linear`].
@@ -23,12 +39,14 @@ pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tens
     let [out, inside] = weight.dims();
     let rows = dims.iter().product::<usize>() / inside;
     dims[D - 1] = out;
-    let y = x.reshape([rows, inside]).matmul(weight.transpose());
-    match bias {
-        Some(bias) => y + bias.reshape([1, out]),
-        None => y,
-    }
-    .reshape(dims)
+    widened(x, |x| {
+        let y = x.reshape([rows, inside]).matmul(wide(weight).transpose());
+        match bias {
+            Some(bias) => y + wide(bias).reshape([1, out]),
+            None => y,
+        }
+        .reshape(dims)
+    })
 }
 
 /// See [`crate::rms_norm`].
@@ -36,8 +54,10 @@ pub fn rms_norm<const D: usize>(x: Tensor<D>, gain: Tensor<1>) -> Tensor<D> {
     let [channels] = gain.dims();
     let mut last = [1; D];
     last[D - 1] = channels;
-    let length = x.clone().square().sum_dim(D - 1).sqrt().clamp_min(1e-12); // [.., 1]
-    x / length * (gain * (channels as f64).sqrt()).reshape(last)
+    widened(x, |x| {
+        let length = x.clone().square().sum_dim(D - 1).sqrt().clamp_min(1e-12); // [.., 1]
+        x / length * (wide(gain) * (channels as f64).sqrt()).reshape(last)
+    })
 }
 
 /// See [`crate::rms_norm_silu`].
@@ -47,11 +67,13 @@ pub fn rms_norm_silu(
     scale_shift: Option<(Tensor<2>, Tensor<2>)>,
     residual: Option<Tensor<4>>,
 ) -> Tensor<4> {
-    let y = silu(modulated(rms_norm(x, gain), scale_shift));
-    match residual {
-        Some(residual) => y + residual,
-        None => y,
-    }
+    widened(x, |x| {
+        let y = silu(modulated(rms_norm(x, gain), scale_shift));
+        match residual {
+            Some(residual) => y + wide(residual),
+            None => y,
+        }
+    })
 }
 
 fn modulated(x: Tensor<4>, scale_shift: Option<(Tensor<2>, Tensor<2>)>) -> Tensor<4> {
@@ -59,7 +81,8 @@ fn modulated(x: Tensor<4>, scale_shift: Option<(Tensor<2>, Tensor<2>)>) -> Tenso
     match scale_shift {
         Some((scale, shift)) => {
             let [images, _] = scale.dims();
-            x * (scale.reshape([images, 1, 1, channels]) + 1.0) + shift.reshape([images, 1, 1, channels])
+            let [scale, shift] = [scale, shift].map(|v| wide(v).reshape([images, 1, 1, channels]));
+            x * (scale + 1.0) + shift
         }
         None => x,
     }
@@ -69,12 +92,15 @@ fn modulated(x: Tensor<4>, scale_shift: Option<(Tensor<2>, Tensor<2>)>) -> Tenso
 pub fn group_norm<const D: usize>(x: Tensor<D>, groups: Groups, (gain, bias): (Tensor<1>, Tensor<1>)) -> Tensor<D> {
     let (dims, [channels]) = (x.dims(), gain.dims());
     let pixels = dims[1..D - 1].iter().product::<usize>();
-    let x = x.reshape([dims[0], pixels, groups.count, channels / groups.count]);
-    let x = x.clone() - x.mean_dim(1).mean_dim(3); // [B, pixels, groups, C / groups]
-    let variance = x.clone().square().mean_dim(1).mean_dim(3);
     let mut last = [1; D];
     last[D - 1] = channels;
-    (x / (variance + groups.epsilon).sqrt()).reshape(dims) * gain.reshape(last) + bias.reshape(last)
+    widened(x, |x| {
+        let x = x.reshape([dims[0], pixels, groups.count, channels / groups.count]);
+        let x = x.clone() - x.mean_dim(1).mean_dim(3); // [B, pixels, groups, C / groups]
+        let variance = x.clone().square().mean_dim(1).mean_dim(3);
+        let x = (x / (variance + groups.epsilon).sqrt()).reshape(dims);
+        x * wide(gain).reshape(last) + wide(bias).reshape(last)
+    })
 }
 
 /// See [`crate::group_norm_silu`].
@@ -84,42 +110,47 @@ pub fn group_norm_silu(
     affine: (Tensor<1>, Tensor<1>),
     scale_shift: Option<(Tensor<2>, Tensor<2>)>,
 ) -> Tensor<4> {
-    silu(modulated(group_norm(x, groups, affine), scale_shift))
+    widened(x, |x| silu(modulated(group_norm(x, groups, affine), scale_shift)))
 }
 
 /// See [`crate::self_attention`].
 pub fn self_attention(qkv: Tensor<3>, memory: Option<Tensor<4>>, heads: usize, kind: AttentionKind) -> Tensor<3> {
     let [batch, tokens, channels] = qkv.dims();
     let (hidden, depth) = (channels / 3, channels / (3 * heads));
-    let [q, k, v] = [0, 1, 2].map(|part| {
-        let part = qkv.clone().narrow(2, part * hidden, hidden);
-        part.reshape([batch, tokens, heads, depth]).swap_dims(1, 2)
-    });
-    let (k, v) = match memory {
-        Some(memory) => {
-            let [_, _, remembered, _] = memory.dims();
-            let join = |part: usize, x: Tensor<4>| {
-                let own = memory.clone().narrow(0, part, 1).expand([batch, heads, remembered, depth]);
-                Tensor::cat(vec![own, x], 2)
-            };
-            (join(0, k), join(1, v))
-        }
-        None => (k, v),
-    };
-    attention(q, k, v, kind).swap_dims(1, 2).reshape([batch, tokens, hidden])
+    widened(qkv, |qkv| {
+        let [q, k, v] = [0, 1, 2].map(|part| {
+            let part = qkv.clone().narrow(2, part * hidden, hidden);
+            part.reshape([batch, tokens, heads, depth]).swap_dims(1, 2)
+        });
+        let (k, v) = match memory.map(wide) {
+            Some(memory) => {
+                let [_, _, remembered, _] = memory.dims();
+                let join = |part: usize, x: Tensor<4>| {
+                    let own = memory.clone().narrow(0, part, 1).expand([batch, heads, remembered, depth]);
+                    Tensor::cat(vec![own, x], 2)
+                };
+                (join(0, k), join(1, v))
+            }
+            None => (k, v),
+        };
+        attention(q, k, v, kind).swap_dims(1, 2).reshape([batch, tokens, hidden])
+    })
 }
 
 /// See [`crate::attention`].
 pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, kind: AttentionKind) -> Tensor<4> {
     let [_, _, _, depth] = q.dims();
     let scale = (depth as f64).powf(-0.5);
-    match kind {
-        AttentionKind::Full => softmax(q.matmul(k.swap_dims(2, 3)) * scale, 3).matmul(v), // scores [B, H, N, M]
-        AttentionKind::Linear => {
-            let context = softmax(k, 2).swap_dims(2, 3).matmul(v); // [B, H, D, D]
-            (softmax(q, 3) * scale).matmul(context)
+    widened(q, |q| {
+        let (k, v) = (wide(k), wide(v));
+        match kind {
+            AttentionKind::Full => softmax(q.matmul(k.swap_dims(2, 3)) * scale, 3).matmul(v), // scores [B, H, N, M]
+            AttentionKind::Linear => {
+                let context = softmax(k, 2).swap_dims(2, 3).matmul(v); // [B, H, D, D]
+                (softmax(q, 3) * scale).matmul(context)
+            }
         }
-    }
+    })
 }
 
 /// See [`crate::upsample_nearest2`].

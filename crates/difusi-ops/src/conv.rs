@@ -2,12 +2,9 @@
 //!
 //! Deliberately absent: groups, dilation, unequal strides or paddings (no network here has them).
 
-use burn::{
-    backend::Dispatch,
-    tensor::{DType, Tensor},
-};
+use burn::{backend::Dispatch, tensor::Tensor};
 
-use crate::{composed, extension::CpuOps, route::has_kernel, rules::Ternary};
+use crate::{composed, convert::to_f32, extension::CpuOps, route::has_kernel, rules::Ternary};
 
 /// How a kernel moves over the image: the same in both directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +31,7 @@ impl ConvSpec {
 }
 
 /// 2-D convolution (cross-correlation, as PyTorch's `Conv2d`).
-/// `x` `[B, H, W, in]`, `weight` `[out, in, kh, kw]`, `bias` `[out]` → `[B, H', W', out]`, `H' = (H + 2 padding - kh) / stride + 1`.
+/// `x` `[B, H, W, in]` (f32 or bf16, and so is the result), `weight` `[out, in, kh, kw]`, `bias` `[out]` → `[B, H', W', out]`, `H' = (H + 2 padding - kh) / stride + 1`.
 ///
 /// # Panics
 /// On shapes that do not fit.
@@ -55,11 +52,12 @@ fn run(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, (spec, doubled)
     let ([_, _, _, channels], [out, inside, kh, kw]) = (x.dims(), weight.dims());
     assert_eq!(channels, inside, "the image has {channels} channels, the kernel reads {inside}");
     // The input gradient sweeps with padding `k - 1 - padding`, so a wider border than the kernel goes the long way.
-    if !has_kernel(&x) || weight.dtype() != DType::F32 || spec.padding >= kh.min(kw) {
+    if !has_kernel(&x) || spec.padding >= kh.min(kw) {
         let x = if doubled { composed::upsample_nearest2(x) } else { x };
         return composed::conv2d(x, weight, bias, spec);
     }
-    let bias = bias.unwrap_or_else(|| Tensor::zeros([out], &x.device()));
+    let bias = bias.map_or_else(|| Tensor::zeros([out], &x.device()), to_f32);
+    let weight = to_f32(weight);
     let (x, weight, bias) = (x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch());
     Tensor::from_dispatch(Dispatch::ternary(x, weight, bias, Ternary::Conv { spec, doubled }))
 }
@@ -69,7 +67,7 @@ fn run(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, (spec, doubled)
 /// # Panics
 /// On shapes that do not fit.
 pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<D> {
-    if !has_kernel(&x) || weight.dtype() != DType::F32 {
+    if !has_kernel(&x) {
         return composed::linear(x, weight, bias);
     }
     let (mut dims, [out, inside]) = (x.dims(), weight.dims());

@@ -17,12 +17,15 @@ use burn::backend::{
 };
 use burn_flex::FlexTensor;
 
-use crate::rules::{Fused, Norm, Quinary, Rule, Ternary, Unary, nothing};
+use crate::rules::{Branch, Fused, Join, LinearRule, Move, Norm, Quinary, Rule, Ternary, Trunk, nothing};
 
 /// What burn dispatches.
 #[backend_extension(Flex, Autodiff)]
 pub(crate) trait CpuOps: Backend {
-    fn unary(x: FloatTensor<Self>, rule: Unary) -> FloatTensor<Self>;
+    fn moved(x: FloatTensor<Self>, rule: Move) -> FloatTensor<Self>;
+    fn joined(a: FloatTensor<Self>, b: FloatTensor<Self>, rule: Join) -> FloatTensor<Self>;
+    fn trunk(x: FloatTensor<Self>, rule: Trunk) -> FloatTensor<Self>;
+    fn branch(x: FloatTensor<Self>, rule: Branch) -> FloatTensor<Self>;
     fn ternary(a: FloatTensor<Self>, b: FloatTensor<Self>, c: FloatTensor<Self>, rule: Ternary) -> FloatTensor<Self>;
     fn attention(qkv: FloatTensor<Self>, rule: Fused) -> FloatTensor<Self>;
     fn attention_with_memory(qkv: FloatTensor<Self>, memory: FloatTensor<Self>, rule: Fused) -> FloatTensor<Self>;
@@ -44,7 +47,19 @@ pub(crate) trait CpuOps: Backend {
 }
 
 impl CpuOps for Flex {
-    fn unary(x: FlexTensor, rule: Unary) -> FlexTensor {
+    fn moved(x: FlexTensor, rule: Move) -> FlexTensor {
+        rule.forward([x])
+    }
+
+    fn joined(a: FlexTensor, b: FlexTensor, rule: Join) -> FlexTensor {
+        rule.forward([a, b])
+    }
+
+    fn trunk(x: FlexTensor, rule: Trunk) -> FlexTensor {
+        rule.forward([x])
+    }
+
+    fn branch(x: FlexTensor, rule: Branch) -> FlexTensor {
         rule.forward([x])
     }
 
@@ -70,8 +85,20 @@ impl CpuOps for Flex {
 }
 
 impl<C: CheckpointStrategy> CpuOps for Autodiff<Flex, C> {
-    fn unary(x: FloatTensor<Self>, rule: Unary) -> FloatTensor<Self> {
-        record::<C, _, 1>(rule, [x])
+    fn moved(x: FloatTensor<Self>, rule: Move) -> FloatTensor<Self> {
+        record_linear::<C, _, 1>(rule, [x])
+    }
+
+    fn joined(a: FloatTensor<Self>, b: FloatTensor<Self>, rule: Join) -> FloatTensor<Self> {
+        record_linear::<C, _, 2>(rule, [a, b])
+    }
+
+    fn trunk(x: FloatTensor<Self>, rule: Trunk) -> FloatTensor<Self> {
+        record_linear::<C, _, 1>(rule, [x])
+    }
+
+    fn branch(x: FloatTensor<Self>, rule: Branch) -> FloatTensor<Self> {
+        record_linear::<C, _, 1>(rule, [x])
     }
 
     fn ternary(a: FloatTensor<Self>, b: FloatTensor<Self>, c: FloatTensor<Self>, rule: Ternary) -> FloatTensor<Self> {
@@ -126,11 +153,29 @@ impl<R: Rule<N>, const N: usize> Backward<Flex, N> for Node<R> {
         });
         let needed = ops.parents.each_ref().map(Option::is_some);
         let gradients = self.0.backward(inputs, dy, needed);
-        for (parent, gradient) in ops.parents.into_iter().zip(gradients) {
-            if let (Some(node), Some(gradient)) = (parent, gradient) {
-                grads.register::<Flex>(node.id, gradient);
-            }
+        register(ops.parents.map(|node| node.map(|n| n.id)), gradients, grads);
+    }
+}
+
+fn register<const N: usize>(parents: [Option<NodeId>; N], gradients: [Option<FlexTensor>; N], grads: &mut Gradients) {
+    for (parent, gradient) in parents.into_iter().zip(gradients) {
+        if let (Some(id), Some(gradient)) = (parent, gradient) {
+            grads.register::<Flex>(id, gradient);
         }
+    }
+}
+
+/// The backward step of a linear rule, which keeps no input.
+#[derive(Debug)]
+struct LinearNode<R>(R);
+
+impl<R: LinearRule<N>, const N: usize> Backward<Flex, N> for LinearNode<R> {
+    type State = ();
+
+    fn backward(self, ops: Ops<(), N>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let dy = grads.consume::<Flex>(&ops.node);
+        let needed = ops.parents.each_ref().map(Option::is_some);
+        register(ops.parents.map(|node| node.map(|n| n.id)), self.0.backward(dy, needed), grads);
     }
 }
 
@@ -166,4 +211,27 @@ fn record<C: CheckpointStrategy, R: Rule<N>, const N: usize>(rule: R, inputs: [T
         }
         OpsKind::UnTracked(prep) => prep.finish(rule.forward(inputs.map(|x| x.into_primitive()))),
     }
+}
+
+/// Computes a linear rule again when the gradient is taken.
+#[derive(Debug)]
+struct LinearAgain<R, const N: usize> {
+    rule: R,
+    inputs: [NodeId; N],
+}
+
+impl<R: LinearRule<N>, const N: usize> RetroForward for LinearAgain<R, N> {
+    fn forward(&self, states: &mut BackwardStates, out_node: NodeId) {
+        let inputs = self.inputs.map(|id| states.get_state::<FlexTensor>(&id));
+        states.save(out_node, self.rule.forward(inputs));
+    }
+}
+
+fn record_linear<C: CheckpointStrategy, R: LinearRule<N>, const N: usize>(rule: R, inputs: [Tracked; N]) -> Tracked {
+    let ids = inputs.each_ref().map(|x| x.node().id());
+    let prepared: OpsPrep<LinearNode<R>, Flex, (), C, N> =
+        LinearNode(rule.clone()).prepare::<C>(inputs.each_ref().map(|x| x.node()));
+    let again = LinearAgain { rule: rule.clone(), inputs: ids };
+    let prepared = prepared.memory_bound().retro_forward(again).parents(&inputs);
+    prepared.stateless(rule.forward(inputs.map(|x| x.into_primitive())))
 }

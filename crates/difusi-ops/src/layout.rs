@@ -2,14 +2,20 @@
 
 use burn::{backend::Dispatch, tensor::Tensor};
 
-use crate::{composed, extension::CpuOps, route::has_kernel, rules::Unary};
+use crate::{
+    composed,
+    convert::as_in,
+    extension::CpuOps,
+    route::has_kernel,
+    rules::{Join, Move},
+};
 
 /// Every pixel becomes 2x2 equal pixels. `[B, H, W, C]` → `[B, 2H, 2W, C]`.
 pub fn upsample_nearest2(x: Tensor<4>) -> Tensor<4> {
     if !has_kernel(&x) {
         return composed::upsample_nearest2(x);
     }
-    Tensor::from_dispatch(Dispatch::unary(x.into_dispatch(), Unary::Upsample2))
+    Tensor::from_dispatch(Dispatch::moved(x.into_dispatch(), Move::Upsample2))
 }
 
 /// 2x2 pixels become channels, in the order `(c p1 p2)` of einops' `b c (h p1) (w p2) -> b (c p1 p2) h w`.
@@ -23,13 +29,26 @@ pub fn pixel_unshuffle2(x: Tensor<4>) -> Tensor<4> {
     if !has_kernel(&x) {
         return composed::pixel_unshuffle2(x);
     }
-    Tensor::from_dispatch(Dispatch::unary(x.into_dispatch(), Unary::Unshuffle2))
+    Tensor::from_dispatch(Dispatch::moved(x.into_dispatch(), Move::Unshuffle2))
 }
 
-/// Joins images along their channels. Each `[B, H, W, C_i]` → `[B, H, W, ΣC_i]`.
+/// Joins images along their channels, in the number of the first. Each `[B, H, W, C_i]` → `[B, H, W, ΣC_i]`.
 ///
 /// # Panics
 /// If the list is empty or the images differ in batch, height or width.
 pub fn cat_channels(images: Vec<Tensor<4>>) -> Tensor<4> {
-    Tensor::cat(images, 3)
+    let joined = images.into_iter().reduce(|a, b| {
+        let ([batch, height, width, first], [.., second]) = (a.dims(), b.dims());
+        assert_eq!([batch, height, width, second], b.dims(), "images of different sizes joined");
+        let b = as_in(b, &a);
+        if !has_kernel(&a) {
+            return Tensor::cat(vec![a, b], 3);
+        }
+        let rule = Join::Channels([first, second]);
+        Tensor::from_dispatch(Dispatch::joined(a.into_dispatch(), b.into_dispatch(), rule))
+    });
+    match joined {
+        Some(joined) => joined,
+        None => panic!("no images to join"),
+    }
 }

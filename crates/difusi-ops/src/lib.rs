@@ -4,6 +4,9 @@
 //! it runs our kernel with our gradient, anywhere else the same thing composed of burn's ops ([`composed`]).
 //! On the CPU every result, gradients included, has the same bits at any number of threads.
 //!
+//! Images lie in memory as f32 or as bf16 ([`to_bf16`]): what an op makes of an image, and the image's gradient, have its number.
+//! Parameters and their gradients are f32, and so is all arithmetic: values are widened when read and rounded when written.
+//!
 //! Like burn's own ops these panic on shapes that do not fit: whatever comes from a user is checked before it gets here.
 //! Deliberately absent: networks, parameters, files, schedules. This is the only room with `unsafe`.
 
@@ -13,7 +16,9 @@ mod buffer;
 mod ceiling;
 pub mod composed;
 mod conv;
+mod convert;
 mod extension;
+mod fork;
 mod kernel;
 mod layout;
 mod loss;
@@ -29,6 +34,8 @@ pub use adam::{AdamState, AdamStep, Average, Gradient, WeightDecay};
 pub use attention::{AttentionKind, LinearAttentionWeights, attention, linear_attention_layer, self_attention};
 pub use ceiling::{ceiling_gflops, vector_unit};
 pub use conv::{ConvSpec, conv2d, linear, upsample_conv2d};
+pub use convert::{has_kernels, to_bf16, to_f32};
+pub use fork::{add, fork};
 pub use layout::{cat_channels, pixel_unshuffle2, upsample_nearest2};
 pub use loss::row_sums;
 pub use memory::{CacheLines, keep_freed_memory};

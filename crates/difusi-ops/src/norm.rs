@@ -7,6 +7,7 @@ use burn::{backend::Dispatch, tensor::Tensor};
 
 use crate::{
     composed,
+    convert::{as_in, to_f32},
     extension::CpuOps,
     route::has_kernel,
     rules::{self, Norm, Quinary},
@@ -73,8 +74,9 @@ fn run<const D: usize>(
     rule: Norm,
 ) -> Tensor<D> {
     check(x.dims(), gain.dims(), [scale.dims(), shift.dims()]);
-    let (x, gain) = (x.into_dispatch(), gain.into_dispatch());
-    let (scale, shift) = (scale.into_dispatch(), shift.into_dispatch());
+    let residual = residual.map(|residual| as_in(residual, &x));
+    let (x, gain) = (x.into_dispatch(), to_f32(gain).into_dispatch());
+    let (scale, shift) = (to_f32(scale).into_dispatch(), to_f32(shift).into_dispatch());
     Tensor::from_dispatch(match residual {
         Some(residual) => Dispatch::quinary(x, gain, scale, shift, residual.into_dispatch(), Quinary::Added(rule)),
         None => Dispatch::norm(x, gain, scale, shift, rule),
@@ -151,7 +153,8 @@ fn run_groups<const D: usize>(
         gain.dims() == [channels] && groups > 0 && channels % groups == 0,
         "{groups} groups of {channels} channels"
     );
-    let (x, gain, bias) = (x.into_dispatch(), gain.into_dispatch(), bias.into_dispatch());
+    let (gain, bias) = (to_f32(gain).into_dispatch(), to_f32(bias).into_dispatch());
+    let (scale, shift) = (to_f32(scale).into_dispatch(), to_f32(shift).into_dispatch());
     let rule = Quinary::Group(rules::GroupNorm { groups, epsilon, silu });
-    Tensor::from_dispatch(Dispatch::quinary(x, gain, bias, scale.into_dispatch(), shift.into_dispatch(), rule))
+    Tensor::from_dispatch(Dispatch::quinary(x.into_dispatch(), gain, bias, scale, shift, rule))
 }

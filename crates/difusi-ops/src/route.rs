@@ -4,11 +4,11 @@
 
 use burn::{
     backend::DispatchDevice,
-    tensor::{DType, Tensor},
+    tensor::{DType, Device, Tensor},
 };
 
-/// Whether our f32 CPU kernels can take `x`: it lives on flex (plain or autodiff) and is f32.
-pub(crate) fn has_kernel<const D: usize>(x: &Tensor<D>) -> bool {
+/// Whether this crate's CPU kernels run on `device`: it is flex, plain or autodiff.
+pub(crate) fn is_cpu(device: &Device) -> bool {
     fn is_flex(device: &DispatchDevice) -> bool {
         match device {
             DispatchDevice::Flex(_) => true,
@@ -17,5 +17,10 @@ pub(crate) fn has_kernel<const D: usize>(x: &Tensor<D>) -> bool {
             _ => false,
         }
     }
-    x.dtype() == DType::F32 && is_flex(x.device().as_dispatch())
+    is_flex(device.as_dispatch())
+}
+
+/// Whether the CPU kernels can take `x`: it lives there, and its numbers are f32 or bf16.
+pub(crate) fn has_kernel<const D: usize>(x: &Tensor<D>) -> bool {
+    matches!(x.dtype(), DType::F32 | DType::BF16) && is_cpu(&x.device())
 }

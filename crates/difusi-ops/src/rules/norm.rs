@@ -1,10 +1,12 @@
 //! Norms as rules: over channels (RMS), with and without a residual, and over groups of channels.
 
 use burn::backend::TensorMetadata;
-use burn::tensor::{Bytes, DType};
-use burn_flex::{FlexTensor, Layout};
+use burn_flex::FlexTensor;
 
-use super::{LinearLayer, Rule, dims, tensor, values};
+use super::{
+    LinearLayer, Rule,
+    number::{Number, contiguous, dims, shaped, tensor, values, with_number},
+};
 use crate::{
     kernel::{
         group_norm::{self, Affine, GroupShape},
@@ -14,8 +16,8 @@ use crate::{
 };
 
 /// `values` with the shape of `x`.
-fn like(x: &FlexTensor, values: Vec<f32>) -> FlexTensor {
-    FlexTensor::new(Bytes::from_elems(values), Layout::contiguous(x.shape()), DType::F32)
+fn like<E: Number>(x: &FlexTensor, values: Vec<E>) -> FlexTensor {
+    shaped(values, x.shape())
 }
 
 /// The norm of `x` with gain `[C]`, scale and shift `[images, C]`, and an activation.
@@ -30,20 +32,26 @@ impl Norm {
         NormShape { images, pixels: values / (images * channels), channels, silu: self.silu }
     }
 
-    fn compute(self, inputs: [FlexTensor; 4], residual: Option<FlexTensor>) -> FlexTensor {
-        let [x, gain, scale, shift] = inputs.map(|t| t.to_contiguous());
-        let residual = residual.map(|r| r.to_contiguous());
-        let given = Coefficients { gain: values(&gain), scale: values(&scale), shift: values(&shift) };
-        let (shape, residual) = (self.shape(&x, &scale), residual.as_ref().map(values));
-        let y = timed("rms norm", || shape.label(), || norm::forward(values(&x), residual, given, shape));
-        like(&x, y)
+    fn compute<E: Number>(self, inputs: [FlexTensor; 4], residual: Option<FlexTensor>) -> FlexTensor {
+        let [x, rest @ ..] = inputs;
+        let (x, rest) = (contiguous::<E>(&x), rest.map(|t| contiguous::<f32>(&t)));
+        let residual = residual.map(|r| contiguous::<E>(&r));
+        let (shape, residual) = (self.shape(&x, &rest[1]), residual.as_ref().map(values::<E>));
+        let y = || norm::forward(values::<E>(&x), residual, coefficients(&rest), shape);
+        like(&x, timed("rms norm", || shape.label(), y))
     }
 
-    fn gradients(self, inputs: [FlexTensor; 4], dy: FlexTensor, needed: [bool; 4]) -> [Option<FlexTensor>; 4] {
-        let ([x, gain, scale, shift], dy) = (inputs.map(|t| t.to_contiguous()), dy.to_contiguous());
-        let shape = self.shape(&x, &scale);
-        let given = Coefficients { gain: values(&gain), scale: values(&scale), shift: values(&shift) };
-        let d = timed("rms norm backward", || shape.label(), || norm::backward(values(&x), given, values(&dy), shape));
+    fn gradients<E: Number>(
+        self,
+        inputs: [FlexTensor; 4],
+        dy: &FlexTensor,
+        needed: [bool; 4],
+    ) -> [Option<FlexTensor>; 4] {
+        let [x, rest @ ..] = inputs;
+        let (x, rest, dy) = (contiguous::<E>(&x), rest.map(|t| contiguous::<f32>(&t)), contiguous::<E>(dy));
+        let shape = self.shape(&x, &rest[1]);
+        let work = || norm::backward(values::<E>(&x), coefficients(&rest), values(&dy), shape);
+        let d = timed("rms norm backward", || shape.label(), work);
         let per_image = [shape.images, shape.channels];
         [
             needed[0].then(|| like(&x, d.x)),
@@ -54,17 +62,21 @@ impl Norm {
     }
 }
 
+fn coefficients([gain, scale, shift]: &[FlexTensor; 3]) -> Coefficients<'_, f32> {
+    Coefficients { gain: values(gain), scale: values(scale), shift: values(shift) }
+}
+
 impl Rule<4> for Norm {
     fn is_cheap(self) -> bool {
         true
     }
 
     fn forward(self, inputs: [FlexTensor; 4]) -> FlexTensor {
-        self.compute(inputs, None)
+        with_number!(&inputs[0], E => self.compute::<E>(inputs, None))
     }
 
     fn backward(self, inputs: [FlexTensor; 4], dy: FlexTensor, needed: [bool; 4]) -> [Option<FlexTensor>; 4] {
-        self.gradients(inputs, dy, needed)
+        with_number!(&inputs[0], E => self.gradients::<E>(inputs, &dy, needed))
     }
 }
 
@@ -94,17 +106,22 @@ impl GroupNorm {
         GroupShape { images, pixels: shape.num_elements() / (images * channels), channels, groups, epsilon, silu }
     }
 
-    fn compute(self, inputs: [FlexTensor; 5]) -> FlexTensor {
-        let [x, rest @ ..] = inputs.map(|t| t.to_contiguous());
+    fn compute<E: Number>(self, [x, rest @ ..]: [FlexTensor; 5]) -> FlexTensor {
+        let (x, rest) = (contiguous::<E>(&x), rest.map(|t| contiguous::<f32>(&t)));
         let shape = self.shape(&x, &rest[0]);
-        let work = || group_norm::forward(values(&x), affine(&rest), shape);
+        let work = || group_norm::forward(values::<E>(&x), affine(&rest), shape);
         like(&x, timed("group norm", || shape.label(), work))
     }
 
-    fn gradients(self, inputs: [FlexTensor; 5], dy: FlexTensor, needed: [bool; 5]) -> [Option<FlexTensor>; 5] {
-        let ([x, rest @ ..], dy) = (inputs.map(|t| t.to_contiguous()), dy.to_contiguous());
+    fn gradients<E: Number>(
+        self,
+        [x, rest @ ..]: [FlexTensor; 5],
+        dy: &FlexTensor,
+        needed: [bool; 5],
+    ) -> [Option<FlexTensor>; 5] {
+        let (x, rest, dy) = (contiguous::<E>(&x), rest.map(|t| contiguous::<f32>(&t)), contiguous::<E>(dy));
         let shape = self.shape(&x, &rest[0]);
-        let work = || group_norm::backward(values(&x), affine(&rest), values(&dy), shape);
+        let work = || group_norm::backward(values::<E>(&x), affine(&rest), values(&dy), shape);
         let d = timed("group norm backward", || shape.label(), work);
         [
             needed[0].then(|| like(&x, d.x)),
@@ -136,10 +153,10 @@ impl Rule<5> for Quinary {
         match self {
             Quinary::Added(norm) => {
                 let [x, gain, scale, shift, residual] = inputs;
-                norm.compute([x, gain, scale, shift], Some(residual))
+                with_number!(&x, E => norm.compute::<E>([x, gain, scale, shift], Some(residual)))
             }
-            Quinary::Group(norm) => norm.compute(inputs),
-            Quinary::Layer(layer) => layer.compute(inputs),
+            Quinary::Group(norm) => with_number!(&inputs[0], E => norm.compute::<E>(inputs)),
+            Quinary::Layer(layer) => with_number!(&inputs[0], E => layer.compute::<E>(inputs)),
         }
     }
 
@@ -147,11 +164,13 @@ impl Rule<5> for Quinary {
         match self {
             Quinary::Added(norm) => {
                 let ([x, gain, scale, shift, _], [a, b, c, d, residual]) = (inputs, needed);
-                let [dx, dgain, dscale, dshift] = norm.gradients([x, gain, scale, shift], dy.clone(), [a, b, c, d]);
+                let inputs = [x, gain, scale, shift];
+                let gradients = with_number!(&inputs[0], E => norm.gradients::<E>(inputs, &dy, [a, b, c, d]));
+                let [dx, dgain, dscale, dshift] = gradients;
                 [dx, dgain, dscale, dshift, residual.then_some(dy)]
             }
-            Quinary::Group(norm) => norm.gradients(inputs, dy, needed),
-            Quinary::Layer(layer) => layer.gradients(inputs, dy),
+            Quinary::Group(norm) => with_number!(&inputs[0], E => norm.gradients::<E>(inputs, &dy, needed)),
+            Quinary::Layer(layer) => with_number!(&inputs[0], E => layer.gradients::<E>(inputs, &dy)),
         }
     }
 }

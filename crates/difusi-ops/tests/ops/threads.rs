@@ -5,6 +5,15 @@ use difusi_ops::{self as ops, AttentionKind, ConvSpec, WeightDecay};
 
 use crate::support::{Op, flat, inputs, run};
 
+/// Checks an op in f32 and in bf16: it is given what makes an image of either.
+fn check_numbers(op: &(dyn Fn(&[Tensor<1>], Number) -> Tensor<1> + Sync), sizes: &[usize], what: &str) {
+    check_threads(&|t| op(t, |x| x), sizes, what);
+    check_threads(&|t| ops::to_f32(op(t, ops::to_bf16)), sizes, &format!("{what} in bf16"));
+}
+
+/// Makes a flat image of the number under test.
+type Number = fn(Tensor<1>) -> Tensor<1>;
+
 fn check_threads(op: Op<'_>, sizes: &[usize], what: &str) {
     let (inputs, device) = (inputs(sizes), Device::flex().autodiff());
     let bits = |threads: usize| {
@@ -27,43 +36,61 @@ fn convolution() {
     for [b, n, i, o, k] in
         [[6, 28, 32, 64, 3], [3, 28, 1, 32, 7], [16, 7, 128, 64, 3], [5, 14, 64, 96, 1], [1, 32, 16, 1, 3]]
     {
-        let op = |t: &[Tensor<1>]| {
-            let x = t[0].clone().reshape([b, n, n, i]);
+        let op = |t: &[Tensor<1>], image: Number| {
+            let x = image(t[0].clone()).reshape([b, n, n, i]);
             flat(ops::conv2d(x, t[1].clone().reshape([o, i, k, k]), Some(t[2].clone()), ConvSpec::same(k)))
         };
-        check_threads(&op, &[b * n * n * i, o * i * k * k, o], &format!("convolution {i} -> {o}"));
+        check_numbers(&op, &[b * n * n * i, o * i * k * k, o], &format!("convolution {i} -> {o}"));
     }
 }
 
 #[test]
 fn block() {
     let (b, n, c) = (5, 28, 48);
-    let op = |t: &[Tensor<1>]| {
+    let op = |t: &[Tensor<1>], image: Number| {
         let per_image = |x: &Tensor<1>| x.clone().reshape([b, c]);
-        let x = t[0].clone().reshape([b, n, n, c]);
+        let x = image(t[0].clone()).reshape([b, n, n, c]);
         flat(ops::rms_norm_silu(x, t[1].clone(), Some((per_image(&t[2]), per_image(&t[3]))), None))
     };
-    check_threads(&op, &[b * n * n * c, c, b * c, b * c], "block");
-    let op = |t: &[Tensor<1>]| {
+    check_numbers(&op, &[b * n * n * c, c, b * c, b * c], "block");
+    let op = |t: &[Tensor<1>], image: Number| {
         let per_image = |x: &Tensor<1>| x.clone().reshape([b, c]);
-        let (x, affine) = (t[0].clone().reshape([b, n, n, c]), (t[1].clone(), t[2].clone()));
+        let (x, affine) = (image(t[0].clone()).reshape([b, n, n, c]), (t[1].clone(), t[2].clone()));
         flat(ops::group_norm_silu(x, ops::Groups::new(8), affine, Some((per_image(&t[3]), per_image(&t[4])))))
     };
-    check_threads(&op, &[b * n * n * c, c, c, b * c, b * c], "block of groups");
+    check_numbers(&op, &[b * n * n * c, c, c, b * c, b * c], "block of groups");
 }
 
 #[test]
 fn attention_of_both_kinds() {
     let (b, heads, n, d) = (3, 4, 196, 32);
     let view = |x: &Tensor<1>| x.clone().reshape([b, n, heads, d]).swap_dims(1, 2);
-    let qkv = |t: &Tensor<1>| t.clone().reshape([b, n, 3 * heads * d]);
+    let qkv = |t: Tensor<1>| t.reshape([b, n, 3 * heads * d]);
     let memory = |t: &Tensor<1>| Some(t.clone().reshape([2, heads, 4, d]));
     let size = b * heads * n * d;
     for kind in [AttentionKind::Full, AttentionKind::Linear] {
         check_threads(&|t| flat(ops::attention(view(&t[0]), view(&t[1]), view(&t[2]), kind)), &[size; 3], "attention");
-        let op = |t: &[Tensor<1>]| flat(ops::self_attention(qkv(&t[0]), memory(&t[1]), heads, kind));
-        check_threads(&op, &[3 * size, 8 * heads * d], "attention with memory");
+        let op = |t: &[Tensor<1>], image: Number| {
+            flat(ops::self_attention(qkv(image(t[0].clone())), memory(&t[1]), heads, kind))
+        };
+        check_numbers(&op, &[3 * size, 8 * heads * d], "attention with memory");
     }
+}
+
+#[test]
+fn moving_joining_and_adding() {
+    let (b, n, c) = (3, 32, 24);
+    let b_size = b * n * n * c;
+    let op = |t: &[Tensor<1>], image: Number| {
+        let [a, b] = [0, 1].map(|i| image(t[i].clone()).reshape([b, n, n, c]));
+        let ([a, twin], [b, other]) = (ops::fork(a), ops::fork(b));
+        let both = ops::cat_channels(vec![ops::add(a, b), twin, other]);
+        let [both, again] = ops::fork(both);
+        let up = flat(ops::upsample_nearest2(ops::pixel_unshuffle2(both)));
+        ops::cat_channels(vec![up.reshape([1, 1, 1, 12 * b_size]), flat(again).reshape([1, 1, 1, 3 * b_size])])
+            .reshape([15 * b_size])
+    };
+    check_numbers(&op, &[b * n * n * c; 2], "moves");
 }
 
 #[test]
