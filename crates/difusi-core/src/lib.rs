@@ -1,5 +1,5 @@
 //! The few words every room of difusi speaks: a batch of images, what it is conditioned on, what a network receives,
-//! the size of an image, the conversion between bytes and `[-1, 1]`, and counter-based random numbers.
+//! the size of an image, the number format of activations, the conversion between bytes and `[-1, 1]`, and counter-based random numbers.
 //!
 //! Deliberately absent: tensor ops, files, schedules, networks. Errors live beside the code that raises them.
 
@@ -8,10 +8,12 @@ mod dataset;
 mod network;
 pub mod noise;
 pub mod pixels;
+mod precision;
 mod size;
 
 pub use batch::{Batch, Cond};
 pub use dataset::{Dataset, Example};
 pub use network::{Dropout, Inputs, Network};
 pub use noise::{Draw, Noise, Stream};
+pub use precision::Precision;
 pub use size::ImageSize;

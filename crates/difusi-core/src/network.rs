@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use crate::{Cond, Noise};
+use crate::{Cond, Noise, Precision};
 
 /// Everything a denoising network receives for one evaluation.
 #[derive(Clone, Debug)]
@@ -40,6 +40,16 @@ impl Inputs {
 pub trait Network {
     /// `[B, H, W, C]` -> `[B, H, W, C']`, where `C' = C`, or `2 C` for networks that also predict the variance.
     fn forward(&self, inputs: Inputs) -> Tensor<4>;
+
+    /// The network with activations of this precision; `None` where it does not have that. It is no part of what a network is: no
+    /// config and no file holds it, and without it a network computes in f32. Inputs and outputs of
+    /// [`Network::forward`] stay f32.
+    fn with_precision(self, precision: Precision) -> Option<Self>
+    where
+        Self: Sized,
+    {
+        (precision == Precision::F32).then_some(self)
+    }
 
     /// Whether [`Inputs::x_self_cond`] is read.
     fn self_condition(&self) -> bool {

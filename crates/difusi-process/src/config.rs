@@ -1,5 +1,6 @@
 //! The `[diffusion]` and `[sample]` tables of a config. Every key has a default; unknown keys and bad values are errors.
 
+use difusi_core::Precision;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -82,11 +83,15 @@ pub struct SampleConfig {
     pub threshold: Threshold,
     /// How many images, at least 1. Default 64.
     pub count: usize,
+    /// Number format of the network's activations, `"f32"` or `"bf16"` (on the CPU only). Default: that of training.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub precision: Option<Precision>,
 }
 
 impl Default for SampleConfig {
     fn default() -> Self {
-        Self { solver: Solver::default(), grid: Grid::default(), steps: 50, threshold: Threshold::default(), count: 64 }
+        let (solver, grid, threshold) = (Solver::default(), Grid::default(), Threshold::default());
+        Self { solver, grid, steps: 50, threshold, count: 64, precision: None }
     }
 }
 

@@ -127,12 +127,3 @@ impl Default for OptimizerConfig {
         Self::Adam { beta1: beta1(), beta2: beta2(), eps: eps() }
     }
 }
-
-/// Number format of the arithmetic.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Precision {
-    /// 32-bit floats.
-    #[default]
-    F32,
-}

@@ -6,7 +6,7 @@
 //! config and of what [`Trainer::save_state`] writes. **The thread count changes nothing**: losses and gradient norms are
 //! summed in a fixed order, and the optimiser touches every element alone.
 //!
-//! Deliberately absent: mixed precision, several devices, optimisers other than Adam's family.
+//! Deliberately absent: several devices, optimisers other than Adam's family.
 
 mod choices;
 mod config;
@@ -23,7 +23,7 @@ mod report;
 mod state;
 mod trainer;
 
-pub use choices::{LearningRateSchedule, MicroBatch, OptimizerConfig, Precision};
+pub use choices::{LearningRateSchedule, MicroBatch, OptimizerConfig};
 pub use config::{ConfigIssue, TrainConfig};
 pub use ema::ema_decay;
 pub use error::{ConfigIssues, TrainError};

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use difusi_core::{Batch, Network, Noise};
+use difusi_core::{Batch, Network, Noise, Precision};
 use difusi_process::{Diffusion, Position};
 
 use crate::TrainError;
@@ -38,6 +38,11 @@ pub trait Objective {
     /// The network, or the networks, whose weights are trained. A weight shared by two places of it is not supported: each
     /// place would get a weight of its own.
     type Model: Module;
+
+    /// The model with activations of this precision; `None` where it does not have that. By default there is only f32.
+    fn in_precision(&self, model: Self::Model, precision: Precision) -> Option<Self::Model> {
+        (precision == Precision::F32).then_some(model)
+    }
 
     /// The loss of every image, `[B]`. The trainer minimises the mean over all images of a step, however they are cut into
     /// parts: nothing may be averaged over the batch in here.
@@ -80,6 +85,10 @@ impl<N> DiffusionObjective<N> {
 
 impl<N: Module + Network> Objective for DiffusionObjective<N> {
     type Model = N;
+
+    fn in_precision(&self, model: N, precision: Precision) -> Option<N> {
+        model.with_precision(precision)
+    }
 
     fn loss(&mut self, model: &N, batch: Batch, context: &StepContext) -> Result<Tensor<1>, TrainError> {
         let StepContext { noise, first_image, step, phase } = *context;

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use burn::module::Module;
 use burn::tensor::Device;
-use difusi_core::{Dataset, Draw, Noise};
+use difusi_core::{Dataset, Draw, Noise, Precision};
 
 use crate::ema::Ema;
 use crate::error::ConfigIssues;
@@ -93,7 +93,8 @@ impl<O: Objective> Trainer<O> {
     /// A trainer at step 0 of `model` (its weights as they are: fine-tuning is nothing but a model with weights) on `device`.
     ///
     /// # Errors
-    /// A config that is not accepted, all of it; a model without trainable weights.
+    /// A config that is not accepted, all of it; a precision that the model or the device does not have; a model without
+    /// trainable weights.
     pub fn new(
         config: TrainConfig,
         objective: O,
@@ -106,6 +107,7 @@ impl<O: Objective> Trainer<O> {
             return Err(TrainError::Config(ConfigIssues(issues)));
         }
         let device = training_device(device, config.checkpoint_activations);
+        let model = in_precision(&config, &objective, model, &device)?;
         let (model, layout, weights) = params::to_training(model, &device)?;
         if weights.is_empty() {
             return Err(TrainError::NothingToTrain { trainable: 0 });
@@ -383,6 +385,24 @@ impl<O: Objective> Iterator for Trainer<O> {
         self.failed = step.is_err();
         Some(step)
     }
+}
+
+/// The model in the config's precision.
+fn in_precision<O: Objective>(
+    config: &TrainConfig,
+    objective: &O,
+    model: O::Model,
+    device: &Device,
+) -> Result<O::Model, TrainError> {
+    let refused = |accepted: &str| {
+        let (key, got, accepted) = ("train.precision".to_owned(), config.precision.to_string(), accepted.to_owned());
+        TrainError::Config(ConfigIssues(vec![crate::ConfigIssue { key, got, accepted }]))
+    };
+    if config.precision != Precision::F32 && !difusi_ops::has_kernels(device) {
+        return Err(refused("f32 on this device; there is bf16 on the CPU only"));
+    }
+    let model = objective.in_precision(model, config.precision);
+    model.ok_or_else(|| refused("f32, the only precision of this network"))
 }
 
 /// `device` with autodiff, recomputing cheap activations where asked for.

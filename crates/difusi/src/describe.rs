@@ -66,6 +66,7 @@ fn card_facts(out: &mut Described, card: &ModelCard) {
     out.fact("pictures", format!("{height}x{width}, {channels} channels"));
     out.fact("steps", card.step);
     out.fact("weights", &card.weights);
+    out.fact("precision", card.precision);
     if let Some(origin) = &card.origin {
         out.fact("origin", origin);
     }

@@ -5,9 +5,9 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor, TensorData};
-use difusi_core::{Cond, ImageSize};
+use difusi_core::{Cond, ImageSize, Network, Precision};
 use difusi_data::{Channels, load_image};
-use difusi_nn::UnetConfig;
+use difusi_nn::{Unet, UnetConfig};
 use difusi_process::{Diffusion, NetworkDenoiser, NoiseSource, Plan, SampleConfig, SampleStep, mix, slerp};
 use difusi_store::{HostTensor, Picture};
 use difusi_train::{auto_micro_batch, available_memory};
@@ -72,6 +72,8 @@ impl SamplerOptions {
 #[derive(Debug)]
 pub struct Sampler<'a> {
     model: &'a Model,
+    /// In the precision that was chosen.
+    network: Unet,
     options: SamplerOptions,
     diffusion: Diffusion,
     plan: Plan,
@@ -86,7 +88,7 @@ impl<'a> Sampler<'a> {
     /// Checks the options against the model.
     ///
     /// # Errors
-    /// Sizes the network does not take, noise of another shape, bad sampling values.
+    /// Sizes the network does not take, noise of another shape, bad sampling values, a precision that the device does not have.
     pub fn new(model: &'a Model, options: SamplerOptions, device: &Device) -> Result<Self, Error> {
         let ModelConfig::Unet(unet) = &model.card.model;
         let mut size = options.size.unwrap_or_else(|| model.card.size());
@@ -123,8 +125,12 @@ impl<'a> Sampler<'a> {
             }
             _ => (diffusion.plan(&options.config)?, None),
         };
-        let batch = options.batch.unwrap_or_else(|| batch_that_fits(unet, size)).max(1);
-        Ok(Self { model, options, diffusion, plan, size, batch, ends, device: device.clone() })
+        // What the model was trained in is a wish where the device may not have it, what is asked for is none.
+        let trained = if difusi_ops::has_kernels(device) { model.card.precision } else { Precision::F32 };
+        let precision = options.config.precision.unwrap_or(trained);
+        let network = in_precision(&model.network, precision, device)?;
+        let batch = options.batch.unwrap_or_else(|| batch_that_fits(unet, size, precision)).max(1);
+        Ok(Self { model, network, options, diffusion, plan, size, batch, ends, device: device.clone() })
     }
 
     /// Network evaluations of one batch.
@@ -151,7 +157,7 @@ impl<'a> Sampler<'a> {
             Start::Between(a, b) => self.between(*a, *b, first..first + count)?,
             Start::Pictures { t, .. } => self.mixed(*t, first..first + count)?,
         };
-        let denoiser = NetworkDenoiser::new(&self.model.network, &self.diffusion, self.options.config.threshold);
+        let denoiser = NetworkDenoiser::new(&self.network, &self.diffusion, self.options.config.threshold);
         let mut steps = difusi_process::Sampler::new(&denoiser, &self.plan, x, source, Cond::None);
         for step in steps.by_ref() {
             on_step(&step?);
@@ -216,11 +222,24 @@ impl<'a> Sampler<'a> {
 }
 
 /// At most [`BATCH`] pictures, fewer where half of what memory is left would not hold their activations.
-fn batch_that_fits(unet: &UnetConfig, size: ImageSize) -> usize {
+fn batch_that_fits(unet: &UnetConfig, size: ImageSize, precision: Precision) -> usize {
     match (unet.cost(size), available_memory()) {
-        (Ok(cost), Some(bytes)) => auto_micro_batch(BATCH, cost.sampling_bytes as u64, bytes / 2),
+        (Ok(cost), Some(bytes)) => {
+            auto_micro_batch(BATCH, precision.of_f32_bytes(cost.sampling_bytes) as u64, bytes / 2)
+        }
         _ => BATCH,
     }
+}
+
+/// The network in this precision, to be sampled from on `device`.
+///
+/// # Errors
+/// A precision that the network or the device does not have.
+pub(crate) fn in_precision(network: &Unet, precision: Precision, device: &Device) -> Result<Unet, Error> {
+    let there = precision == Precision::F32 || difusi_ops::has_kernels(device);
+    let network = network.clone().with_precision(precision).filter(|_| there);
+    network
+        .ok_or_else(|| Error::value("sample.precision", precision, "f32 on this device; there is bf16 on the CPU only"))
 }
 
 /// A picture as the network takes it, `[1, H, W, C]`.

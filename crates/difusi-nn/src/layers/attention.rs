@@ -46,11 +46,13 @@ impl Attention {
 
     /// `[B, H, W, C]` -> `[B, H, W, C]`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let qkv = self.to_qkv.forward(self.norm.forward(x.clone()));
+        let [x, residual] = difusi_ops::fork(x);
+        let qkv = self.to_qkv.forward(self.norm.forward(x));
         let ([batch, height, width, channels], [_, heads, _, _]) = (qkv.dims(), self.mem_kv.dims());
         let qkv = qkv.reshape([batch, height * width, channels]);
         let y = difusi_ops::self_attention(qkv, Some(self.mem_kv.val()), heads, AttentionKind::Full);
-        self.to_out.forward(y.reshape([batch, height, width, channels / 3])) + x
+        let y = self.to_out.forward(y.reshape([batch, height, width, channels / 3]));
+        difusi_ops::add(y, residual)
     }
 }
 
@@ -86,8 +88,9 @@ impl LinearAttention {
             out,
             bias,
         };
-        let tokens = self.norm.forward(x.clone()).reshape([batch, height * width, channels]);
+        let [x, residual] = difusi_ops::fork(x);
+        let tokens = self.norm.forward(x).reshape([batch, height * width, channels]);
         let y = difusi_ops::linear_attention_layer(tokens, weights);
-        self.to_out.1.forward_add(y.reshape([batch, height, width, channels]), x)
+        self.to_out.1.forward_add(y.reshape([batch, height, width, channels]), residual)
     }
 }

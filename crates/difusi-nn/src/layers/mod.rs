@@ -1,4 +1,5 @@
-//! The parts networks are built of. Images are `[B, H, W, C]` throughout; the arithmetic is difusi-ops'.
+//! The parts networks are built of. Images are `[B, H, W, C]` throughout; the arithmetic is difusi-ops'. An image of either
+//! [`difusi_core::Precision`] goes in, and one of the same precision comes out.
 //!
 //! A layer is built from an [`Init`], which carries its name. Field names are those of the peer's modules, so that paths through
 //! a network are the names on disk (see [`crate::params`]).
@@ -7,6 +8,7 @@ mod attention;
 mod basic;
 mod either;
 mod init;
+mod precision;
 mod resnet;
 mod time;
 
@@ -14,5 +16,6 @@ pub use attention::{Attention, AttentionSpec, LinearAttention, MEMORY};
 pub use basic::{Conv2d, Gelu, Linear, Nearest, PixelUnshuffle, RmsNorm, Silu};
 pub use either::Either;
 pub use init::Init;
+pub use precision::{in_precision, precision_of};
 pub use resnet::{ResnetBlock, ResnetSpec};
 pub use time::{TimeEmbedding, TimeFrequencies};

@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
 use difusi_core::{Draw, Dropout};
 
-use super::{Conv2d, Init, Linear, RmsNorm, Silu};
+use super::{Conv2d, Init, Linear, RmsNorm, Silu, in_precision, precision_of};
 
 /// Widths of a [`ResnetBlock`], and its dropout.
 #[derive(Clone, Copy, Debug)]
@@ -69,19 +69,27 @@ impl ResnetBlock {
     /// `x` `[B, H, W, in]`, `time` `[B, time]` -> `[B, H, W, out]`. Without `dropout` nothing is dropped.
     pub fn forward(&self, x: Tensor<4>, time: Tensor<2>, dropout: Option<Dropout>) -> Tensor<4> {
         let (silu, linear) = &self.mlp;
+        let [x, residual] = difusi_ops::fork(x);
         let mut scale_shift = linear.forward(silu.forward(time)).chunk(2, 1); // two of [B, out]
         let shift = scale_shift.pop();
         let scale = scale_shift.pop();
-        let h = self.block1.forward(x.clone(), scale.zip(shift), None);
+        let h = self.block1.forward(x, scale.zip(shift), None);
         let h = match dropout {
-            Some(dropout) if self.dropout > 0.0 => h.clone() * self.mask(h, dropout),
+            Some(dropout) if self.dropout > 0.0 => self.drop(h, dropout),
             _ => h,
         };
         let residual = match &self.res_conv {
-            Some(conv) => conv.forward(x),
-            None => x,
+            Some(conv) => conv.forward(residual),
+            None => residual,
         };
         self.block2.forward(h, None, Some(residual))
+    }
+
+    /// The product with the mask, in f32.
+    fn drop(&self, h: Tensor<4>, dropout: Dropout) -> Tensor<4> {
+        let precision = precision_of(&h);
+        let h = difusi_ops::to_f32(h);
+        in_precision(h.clone() * self.mask(h, dropout), precision)
     }
 
     /// Zeros, and `1 / (1 - p)` with probability `1 - p`; it depends on the noise, this layer's name and the image's number, on

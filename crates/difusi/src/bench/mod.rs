@@ -21,6 +21,7 @@ use difusi_nn::unet::ddp::Cost;
 use difusi_ops::profile::{self, OpTime};
 use difusi_train::{DiffusionObjective, Trainer, TrainerOptions, auto_micro_batch, available_memory};
 
+use crate::sample::in_precision;
 use crate::{ConfigError, ConfigErrors, Error, ModelConfig, RunConfig, known_size};
 use memory::peak_mib;
 use random::RandomImages;
@@ -194,7 +195,9 @@ impl Job {
     fn forward(&self, model: &Unet, tick: &mut dyn FnMut(&'static str)) -> Result<(Timing, usize), Error> {
         let ([h, w, c], count) = (self.shape(), self.config.sample.count);
         let limit = available_memory().map_or(u64::MAX, |bytes| bytes / 2);
-        let batch = auto_micro_batch(count, self.cost.sampling_bytes as u64, limit);
+        let precision = self.config.sample.precision.unwrap_or(self.config.train.precision);
+        let batch = auto_micro_batch(count, precision.of_f32_bytes(self.cost.sampling_bytes) as u64, limit);
+        let model = in_precision(model, precision, &self.device)?;
         let pixels = Noise::new(self.config.train.seed).normal(Draw::Init, 0..batch as u64, 0, h * w * c);
         let x = Tensor::<4>::from_data(TensorData::new(pixels, [batch, h, w, c]), &self.device); // [B, H, W, C]
         let steps = self.config.diffusion.timesteps;

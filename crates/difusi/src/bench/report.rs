@@ -1,7 +1,7 @@
 //! What was measured, and what follows from it.
 
+use difusi_core::Precision;
 use difusi_ops::profile::OpTime;
-use difusi_train::Precision;
 
 /// Times of runs of the same work.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,7 +49,7 @@ pub struct BenchReport {
     pub images_per_step: usize,
     /// Images of one forward pass: `sample.count`, or as many as memory holds.
     pub forward_batch: usize,
-    /// Number format of the arithmetic.
+    /// Number format of the activations in training.
     pub precision: Precision,
     /// CPU threads.
     pub threads: usize,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use difusi_core::ImageSize;
+use difusi_core::{ImageSize, Precision};
 use difusi_process::{DiffusionConfig, SampleConfig};
 use serde::{Deserialize, Serialize};
 
@@ -32,15 +32,23 @@ pub struct ModelCard {
     pub step: u64,
     /// Which weights these are: `raw` or `ema:RATE`.
     pub weights: String,
+    /// The precision it was trained in: what it is sampled in unless told otherwise.
+    #[serde(default, skip_serializing_if = "is_f32")]
+    pub precision: Precision,
     /// The program that trained it, where that was not this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<String>,
 }
 
+fn is_f32(precision: &Precision) -> bool {
+    *precision == Precision::F32
+}
+
 impl ModelCard {
     /// A card of this format version.
     pub fn new(shape: [usize; 3], model: ModelConfig, diffusion: DiffusionConfig, sample: SampleConfig) -> Self {
-        Self { format: FORMAT, shape, model, diffusion, sample, step: 0, weights: "raw".into(), origin: None }
+        let (weights, precision) = ("raw".to_owned(), Precision::F32);
+        Self { format: FORMAT, shape, model, diffusion, sample, step: 0, weights, precision, origin: None }
     }
 
     /// Height and width of the pictures.

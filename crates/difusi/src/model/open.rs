@@ -175,5 +175,5 @@ fn run_card(config: &RunConfig, run: &RunPaths, step: u64, weights: String) -> R
     };
     let shape = card.map_err(|source| Error::ConfigFile { path: run.model(), source })?.shape;
     let card = ModelCard::new(shape, config.model.clone(), config.diffusion.clone(), config.sample.clone());
-    Ok(ModelCard { step, weights, ..card })
+    Ok(ModelCard { step, weights, precision: config.train.precision, ..card })
 }

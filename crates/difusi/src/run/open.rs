@@ -135,7 +135,7 @@ pub(crate) fn network(
         let accepted = format!("{}, to be trained with this loss", unet.channels);
         return Err(Error::value("the network's number of output channels", unet.output_channels(), accepted));
     }
-    let cost = unet.cost(size)?.training_bytes as u64;
+    let cost = config.train.precision.of_f32_bytes(unet.cost(size)?.training_bytes) as u64;
     let network = unet.init(Noise::new(config.train.seed), device)?;
     let Some(from) = from else { return Ok((network, cost)) };
     let old = from.model.open(device)?;

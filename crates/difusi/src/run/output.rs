@@ -26,7 +26,8 @@ impl Run {
             _ => "raw".to_owned(),
         };
         let card = ModelCard::new(self.shape, config.model.clone(), config.diffusion.clone(), config.sample.clone());
-        let card = ModelCard { step: self.trainer.steps_done(), weights: label, ..card };
+        let (step, precision) = (self.trainer.steps_done(), config.train.precision);
+        let card = ModelCard { step, weights: label, precision, ..card };
         Model::new(card, self.trainer.model(weights)?)
     }
 

@@ -12,7 +12,7 @@ pub mod peer;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use difusi_core::{ImageSize, Inputs, Network, Noise};
+use difusi_core::{ImageSize, Inputs, Network, Noise, Precision};
 
 pub use checkpoint::{Found, Pick, TensorInfo, find_unets, is_process_buffer, unet_weights};
 pub use config::{PerStage, UnetConfig};
@@ -22,7 +22,7 @@ pub use infer::{Disagreement, Inferred, infer};
 use crate::error::NnError;
 use crate::layers::{
     Attention, Conv2d, Either, Gelu, Init, Linear, LinearAttention, Nearest, PixelUnshuffle, ResnetBlock, ResnetSpec,
-    TimeEmbedding,
+    TimeEmbedding, in_precision,
 };
 use config::Stage;
 
@@ -46,6 +46,8 @@ pub struct Unet {
     final_conv: Conv2d,
     #[module(skip)]
     config: UnetConfig,
+    #[module(skip)]
+    precision: Precision,
 }
 
 impl UnetConfig {
@@ -76,6 +78,7 @@ impl UnetConfig {
             final_res_block: block("final_res_block", width * 2, width),
             final_conv: Conv2d::new(&root.at("final_conv"), [width, self.output_channels()], 1),
             config: self.clone(),
+            precision: Precision::F32,
         })
     }
 
@@ -125,6 +128,11 @@ impl Unet {
         &self.config
     }
 
+    /// The precision of its activations; f32 unless [`Network::with_precision`] chose another.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
     /// Whether `inputs` fit: channels, divisible height and width, one time per image, an estimate of the image's shape.
     pub fn check_inputs(&self, inputs: &Inputs) -> Result<(), NnError> {
         let [batch, height, width, channels] = inputs.x.dims();
@@ -169,15 +177,19 @@ impl Network for Unet {
         let Inputs { x, t, x_self_cond, dropout, .. } = inputs;
         let t = self.embed(t); // [B, 4 dim]
         let resnet = |block: &ResnetBlock, x: Tensor<4>| block.forward(x, t.clone(), dropout);
-        let first = self.init_conv.forward(self.with_estimate(x, x_self_cond));
+        let x = in_precision(self.with_estimate(x, x_self_cond), self.precision);
 
-        let mut x = first.clone();
-        let mut skips = vec![first]; // the last block takes the first convolution's output
+        // The last block takes the first convolution's output.
+        let [mut x, first] = difusi_ops::fork(self.init_conv.forward(x));
+        let mut skips = vec![first];
+        let mut keep = |x: Tensor<4>| {
+            let [x, skip] = difusi_ops::fork(x);
+            skips.push(skip);
+            x
+        };
         for (block1, block2, attention, down) in &self.downs {
-            x = resnet(block1, x);
-            skips.push(x.clone());
-            x = attend(attention, resnet(block2, x));
-            skips.push(x.clone());
+            x = keep(resnet(block1, x));
+            x = keep(attend(attention, resnet(block2, x)));
             x = match down {
                 Either::Left((unshuffle, conv)) => conv.forward(unshuffle.forward(x)),
                 Either::Right(conv) => conv.forward(x),
@@ -196,7 +208,12 @@ impl Network for Unet {
                 Either::Right(conv) => conv.forward(x),
             };
         }
-        self.final_conv.forward(resnet(&self.final_res_block, with_skip(x)))
+        in_precision(self.final_conv.forward(resnet(&self.final_res_block, with_skip(x))), Precision::F32)
+    }
+
+    fn with_precision(mut self, precision: Precision) -> Option<Self> {
+        self.precision = precision;
+        Some(self)
     }
 
     fn self_condition(&self) -> bool {
