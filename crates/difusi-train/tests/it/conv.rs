@@ -37,7 +37,7 @@ impl Network for Conv {
         let [b] = inputs.t.dims();
         let x = inputs.x + self.offset.clone() * (inputs.t / 1000.0).reshape([b, 1, 1, 1]); // [B, H, W, 1]
         let hidden = conv2d(x, self.first.val(), None, ConvSpec::same(3)); // [B, H, W, WIDTH]
-        let hidden = rms_norm_silu(hidden, self.gain.val(), None);
+        let hidden = rms_norm_silu(hidden, self.gain.val(), None, None);
         conv2d(hidden, self.last.val(), None, ConvSpec::same(3))
     }
 }
