@@ -1,6 +1,6 @@
 //! Chores of the workspace: `cargo xtask config-page` rewrites docs/config.md from the config types, `cargo xtask bench-peers`
-//! times the networks of bench/ here and in PyTorch. The tidy checks are tests (tests/tidy.rs); golden values are made by the
-//! scripts in golden/.
+//! times the networks of bench/ here and in PyTorch, `cargo xtask memcheck` runs the kernels' tests under valgrind. The tidy checks
+//! are tests (tests/tidy.rs); golden values are made by the scripts in golden/.
 
 use std::io::Write;
 
@@ -22,6 +22,7 @@ fn main() -> anyhow::Result<()> {
             let page = bench_peers::run(&Options::parse(arguments)?, &xtask::root(), &mut say)?;
             Ok(write!(std::io::stdout(), "{page}")?)
         }
-        other => bail!("{} is no chore; known: config-page, bench-peers", other.unwrap_or("(nothing)")),
+        Some("memcheck") => xtask::memcheck::run(&xtask::root(), &arguments.collect::<Vec<_>>()),
+        other => bail!("{} is no chore; known: config-page, bench-peers, memcheck", other.unwrap_or("(nothing)")),
     }
 }

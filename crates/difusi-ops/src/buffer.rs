@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::marker::PhantomData;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::simd::Float;
 
@@ -61,6 +62,21 @@ impl<F: Float> Aligned<F> {
     }
 }
 
+/// Whether scratch is lent as buffers of their own.
+static APART: AtomicBool = AtomicBool::new(false);
+
+/// For tests that guard every buffer: from now on each piece of scratch memory is a new buffer of exactly its length, full of
+/// NaN, instead of a part of memory that is used again. Slow.
+#[doc(hidden)]
+pub fn scratch_apart(apart: bool) {
+    APART.store(apart, Ordering::Relaxed);
+}
+
+/// `len` numbers on their own.
+fn apart<F: Float>(len: usize) -> Vec<F> {
+    vec![F::of_f64(f64::NAN); len]
+}
+
 thread_local! {
     static SCRATCH: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
 }
@@ -68,6 +84,9 @@ thread_local! {
 /// Lends `len` numbers of this thread's scratch memory, aligned, with whatever values the last user left.
 /// Not to be nested, and no parallel work may be started inside.
 pub(crate) fn with_scratch<F: Float, R>(len: usize, work: impl FnOnce(&mut [F]) -> R) -> R {
+    if APART.load(Ordering::Relaxed) {
+        return work(&mut apart(len));
+    }
     let lines = lines::<F>(len);
     SCRATCH.with(|cell| {
         // Taken out while in use: a nested call would get its own memory instead of a panic.
@@ -85,6 +104,10 @@ pub(crate) fn with_scratch<F: Float, R>(len: usize, work: impl FnOnce(&mut [F]) 
 
 /// Lends scratch in parts of these lengths (each beginning at a cache line), with unknown contents. As [`with_scratch`].
 pub(crate) fn with_parts<F: Float, R, const N: usize>(lengths: [usize; N], work: impl FnOnce([&mut [F]; N]) -> R) -> R {
+    if APART.load(Ordering::Relaxed) {
+        let mut parts = lengths.map(apart);
+        return work(parts.each_mut().map(Vec::as_mut_slice));
+    }
     let room = |n: usize| n.next_multiple_of(16);
     with_scratch(lengths.iter().map(|&n| room(n)).sum(), |mut rest| {
         work(lengths.map(|n| {

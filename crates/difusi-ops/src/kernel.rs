@@ -38,9 +38,11 @@ mod tests {
         conv_grad,
         group_norm::{self, Affine, GroupShape},
         heads,
+        linear_layer::{self, Layer},
         norm::{self, Coefficients, NormShape},
         sums,
         tokens::{Place, Qkv, Source},
+        winograd,
     };
     use crate::{
         AttentionKind, ConvSpec,
@@ -60,14 +62,17 @@ mod tests {
     /// Every vector unit computes the same things, up to rounding.
     #[test]
     fn units_agree() {
-        let widest = with_unit(Unit::Avx512, everything);
-        for limit in [Unit::Avx2, Unit::Portable] {
-            for (i, (a, b)) in with_unit(limit, everything).iter().zip(&widest).enumerate() {
-                let size = b.iter().fold(1.0f32, |m, x| m.max(x.abs()));
-                assert!(
-                    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 5e-6 * size),
-                    "{limit:?}, {i}"
-                );
+        let kinds: [(fn() -> Vec<Vec<f32>>, f32); 2] = [(everything, 5e-6), (tiles, 3e-5)];
+        for (work, tolerance) in kinds {
+            let widest = with_unit(Unit::Avx512, work);
+            for limit in [Unit::Avx2, Unit::Portable] {
+                for (i, (a, b)) in with_unit(limit, work).iter().zip(&widest).enumerate() {
+                    let size = b.iter().fold(1.0f32, |m, x| m.max(x.abs()));
+                    assert!(
+                        a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < tolerance * size),
+                        "{limit:?}, {i}"
+                    );
+                }
             }
         }
     }
@@ -77,16 +82,46 @@ mod tests {
         GroupShape { images: 2, pixels: 150, channels, groups, epsilon: 1e-5, silu: true }
     }
 
+    /// All three passes of a convolution.
+    fn passes(shape: ConvShape) -> [Vec<f32>; 4] {
+        let [x, w, y] = [shape.x, shape.weight, shape.y()].map(|dims| dims.iter().product());
+        let (x, w, dy) = (numbers(x, 1), numbers(w, 2), numbers(y, 3));
+        let y = conv::conv2d(&x, &w, &numbers(shape.weight[0], 4), &shape);
+        let (dw, db) = conv_grad::weight_gradient(&x, &dy, &shape);
+        [y, conv::input_gradient(&dy, &w, &shape), dw, db]
+    }
+
+    /// Convolutions by Winograd's tiles, inside images and on their borders, in whole vectors and not.
+    fn tiles() -> Vec<Vec<f32>> {
+        let mut results = Vec::new();
+        for (x, out, padding, doubled) in [
+            ([2, 9, 7, 16], 17, 1, false),
+            ([1, 12, 13, 33], 16, 1, false),
+            ([1, 8, 8, 16], 32, 2, false),
+            ([1, 4, 4, 64], 80, 1, false),
+            ([1, 4, 6, 16], 20, 1, true),
+        ] {
+            let shape = ConvShape { x, weight: [out, x[3], 3, 3], spec: ConvSpec { stride: 1, padding }, doubled };
+            assert!(winograd::applies(&shape), "{shape:?}");
+            results.extend(passes(shape));
+        }
+        results
+    }
+
     fn everything() -> Vec<Vec<f32>> {
         let mut results = Vec::new();
-        for [i, o, k] in [[5, 130, 3], [32, 70, 1], [16, 33, 5]] {
-            let shape = ConvShape { x: [3, 9, 7, i], weight: [o, i, k, k], spec: ConvSpec::same(k), doubled: false };
-            let (x, w, dy) = (numbers(189 * i, 1), numbers(o * i * k * k, 2), numbers(189 * o, 3));
-            results.push(conv::conv2d(&x, &w, &numbers(o, 4), &shape));
-            results.push(conv::input_gradient(&dy, &w, &shape));
-            let (dw, db) = conv_grad::weight_gradient(&x, &dy, &shape);
-            results.extend([dw, db]);
-            results.push(sums::column_sums(&dy, o));
+        for ([i, o], [kh, kw], stride, padding, doubled) in [
+            ([5, 130], [3, 3], 1, 1, false),
+            ([32, 70], [1, 1], 1, 0, false),
+            ([16, 33], [5, 5], 1, 2, false),
+            ([17, 20], [3, 3], 2, 1, false),
+            ([3, 16], [4, 4], 2, 1, false),
+            ([16, 5], [1, 7], 1, 0, false),
+            ([6, 18], [3, 3], 1, 1, true),
+        ] {
+            let (spec, weight) = (ConvSpec { stride, padding }, [o, i, kh, kw]);
+            results.extend(passes(ConvShape { x: [3, 9, 7, i], weight, spec, doubled }));
+            results.push(sums::column_sums(&numbers(189 * o, 3), o));
         }
         for channels in [32, 21] {
             let shape = NormShape { images: 2, pixels: 150, channels, silu: true };
@@ -107,6 +142,15 @@ mod tests {
             let dy = Source { data: &dy, place: Place::part(dims, 0, 1), memory: &[] };
             let (dx, dmemory) = heads::backward_fused(kind, &of, &dy);
             results.extend([dx, dmemory]);
+        }
+        for (dims, [heads, depth], learned) in [([2, 70, 20], [2, 12], 3), ([1, 17, 32], [1, 16], 66)] {
+            let (len, hidden) = (dims.iter().product(), heads * depth);
+            let weights = [3 * hidden * dims[2], 2 * hidden * learned, dims[2] * hidden, dims[2]];
+            let (x, dy, weights) = (numbers(len, 12), numbers(len, 13), weights.map(|n| numbers(n, 14)));
+            let [weight, memory, out, bias] = weights.each_ref().map(Vec::as_slice);
+            let of = Layer { x: &x, dims, heads, depth, weight, memory, out, bias };
+            let d = linear_layer::backward(&of, &dy);
+            results.extend([linear_layer::forward(&of), d.x, d.weight, d.memory, d.out, d.bias]);
         }
         results
     }

@@ -32,6 +32,8 @@ mod simd;
 
 pub use adam::{AdamState, AdamStep, Average, Gradient, WeightDecay};
 pub use attention::{AttentionKind, LinearAttentionWeights, attention, linear_attention_layer, self_attention};
+#[doc(hidden)]
+pub use buffer::scratch_apart;
 pub use ceiling::{ceiling_gflops, vector_unit};
 pub use conv::{ConvSpec, conv2d, linear, upsample_conv2d};
 pub use convert::{has_kernels, to_bf16, to_f32};

@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 use difusi_ops::{self as ops, AttentionKind, ConvSpec, composed};
 
-use crate::support::{check_equal_ops, flat};
+use crate::support::{check_equal_ops, check_equal_within, flat};
 
 #[test]
 fn convolution() {
@@ -40,12 +40,10 @@ fn convolution() {
             let (x, weight, bias) = shape(t);
             flat(composed::conv2d(x, weight, bias, spec))
         };
-        check_equal_ops(
-            &ours,
-            &burns,
-            &[b * h * w * i, o * i * k * k, o],
-            &format!("{b}x{h}x{w}x{i} -> {o}, {k} {spec:?}"),
-        );
+        // Winograd's transforms round more.
+        let near = if (k, stride) == (3, 1) && i.min(o) >= 16 { [3e-5; 2] } else { [2e-6, 5e-6] };
+        let what = format!("{b}x{h}x{w}x{i} -> {o}, {k} {spec:?}");
+        check_equal_within(near, (&ours, &burns), &[b * h * w * i, o * i * k * k, o], &what);
     }
 }
 

@@ -1,7 +1,8 @@
-//! The ops against burn's composed ones, against central differences in f64, and against themselves at other thread counts.
+//! The ops against burn's composed ones (on chosen and on random shapes), against central differences in f64, and against themselves at other thread counts.
 
 mod bf16;
 mod composed;
 mod differences;
+mod properties;
 mod support;
 mod threads;

@@ -57,12 +57,18 @@ pub(crate) fn check_close(a: &[f32], b: &[f32], tolerance: f32, what: &str) {
 /// Our op and burn's give the same output and gradients.
 #[track_caller]
 pub(crate) fn check_equal_ops(ours: Op<'_>, burns: Op<'_>, sizes: &[usize], what: &str) {
+    check_equal_within([2e-6, 5e-6], (ours, burns), sizes, what);
+}
+
+/// The same within these tolerances of outputs and gradients.
+#[track_caller]
+pub(crate) fn check_equal_within(near: [f32; 2], (ours, burns): (Op<'_>, Op<'_>), sizes: &[usize], what: &str) {
     for device in [Device::flex().autodiff(), Device::flex().autodiff().gradient_checkpointing()] {
         let inputs = inputs(sizes);
         let ((y, dy), (z, dz)) = (run(ours, &inputs, &device), run(burns, &inputs, &device));
-        check_close(&y, &z, 2e-6, &format!("{what}: output"));
+        check_close(&y, &z, near[0], &format!("{what}: output"));
         for (i, (a, b)) in dy.iter().zip(&dz).enumerate() {
-            check_close(a, b, 5e-6, &format!("{what}: gradient of input {i}"));
+            check_close(a, b, near[1], &format!("{what}: gradient of input {i}"));
         }
     }
 }

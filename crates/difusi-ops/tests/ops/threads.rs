@@ -1,7 +1,7 @@
 //! The same bits, gradients included, at one, two, three and four threads.
 
 use burn::tensor::{Device, Tensor};
-use difusi_ops::{self as ops, AttentionKind, ConvSpec, WeightDecay};
+use difusi_ops::{self as ops, AttentionKind, ConvSpec, LinearAttentionWeights, WeightDecay};
 
 use crate::support::{Op, flat, inputs, run};
 
@@ -42,6 +42,36 @@ fn convolution() {
         };
         check_numbers(&op, &[b * n * n * i, o * i * k * k, o], &format!("convolution {i} -> {o}"));
     }
+}
+
+/// Winograd's tiles: filters' gradients by position (few tiles of many channels) and by group of tiles, and doubled images.
+#[test]
+fn tiles() {
+    for [b, n, i, o] in [[2, 4, 256, 272], [12, 28, 16, 32], [5, 9, 21, 33]] {
+        for run in [ops::conv2d, ops::upsample_conv2d] {
+            let op = |t: &[Tensor<1>]| {
+                let x = t[0].clone().reshape([b, n, n, i]);
+                flat(run(x, t[1].clone().reshape([o, i, 3, 3]), Some(t[2].clone()), ConvSpec::same(3)))
+            };
+            check_threads(&op, &[b * n * n * i, o * i * 9, o], &format!("tiles of {i} -> {o}"));
+        }
+    }
+}
+
+#[test]
+fn linear_layer() {
+    let [b, n, c, heads, m, d] = [19, 130, 40, 2, 4, 24];
+    let hidden = heads * d;
+    let op = |t: &[Tensor<1>]| {
+        let weights = LinearAttentionWeights {
+            qkv: t[1].clone().reshape([3 * hidden, c]),
+            memory: t[2].clone().reshape([2, heads, m, d]),
+            out: t[3].clone().reshape([c, hidden]),
+            bias: t[4].clone(),
+        };
+        flat(ops::linear_attention_layer(t[0].clone().reshape([b, n, c]), weights))
+    };
+    check_threads(&op, &[b * n * c, 3 * hidden * c, 2 * hidden * m, c * hidden, c], "layer of linear attention");
 }
 
 #[test]

@@ -1,0 +1,120 @@
+//! Convolutions of all kernels, strides and paddings, direct and by Winograd's tiles, and linear layers.
+
+use burn::tensor::Tensor;
+use difusi_ops::{self as ops, ConvSpec};
+
+use crate::support::check;
+
+/// Input and output channels: one, fewer than a vector, whole vectors, more, and more than one block of columns.
+const CHANNELS: [[usize; 2]; 8] = [[1, 1], [3, 17], [17, 3], [16, 16], [33, 65], [32, 64], [64, 33], [15, 130]];
+
+/// `x` `[b, h, w, i]`, `o` output channels.
+fn convolution(x: [usize; 4], o: usize, kernel: [usize; 2], spec: ConvSpec, doubled: bool) {
+    let ([b, h, w, i], [kh, kw]) = (x, kernel);
+    let seen = if doubled { [2 * h, 2 * w] } else { [h, w] };
+    if (0..2).any(|side| seen[side] + 2 * spec.padding < kernel[side]) {
+        return;
+    }
+    let name = if doubled { "doubled convolution" } else { "convolution" };
+    let what = format!("{name} {x:?} -> {o}, {kernel:?}, {spec:?}");
+    check(&what, &[b * h * w * i, o * i * kh * kw, o], |t| {
+        let [x, weight, bias] = [0, 1, 2].map(|n| t[n].clone());
+        let (x, weight) = (x.reshape([b, h, w, i]), weight.reshape([o, i, kh, kw]));
+        let run = if doubled { ops::upsample_conv2d } else { ops::conv2d };
+        run(x, weight, Some(bias), spec)
+    });
+}
+
+/// All channels and these sizes of images under a kernel, with no border, the usual one and the widest.
+fn all(sizes: &[[usize; 3]], kernel: [usize; 2], stride: usize) {
+    let least = kernel[0].min(kernel[1]);
+    let mut paddings = vec![0, least / 2, least - 1];
+    paddings.dedup();
+    for &[b, h, w] in sizes {
+        for [i, o] in CHANNELS {
+            for &padding in &paddings {
+                convolution([b, h, w, i], o, kernel, ConvSpec { stride, padding }, false);
+            }
+        }
+    }
+}
+
+#[test]
+fn square_kernels() {
+    for k in [1, 3, 5, 7] {
+        all(&[[1, 9, 7], [3, 5, 1], [2, 8, 8]], [k, k], 1);
+    }
+}
+
+#[test]
+fn long_kernels() {
+    for kernel in [[1, 7], [7, 1], [2, 3]] {
+        all(&[[1, 9, 7], [2, 8, 11]], kernel, 1);
+    }
+}
+
+#[test]
+fn strides() {
+    for k in [1, 2, 3, 4] {
+        all(&[[1, 9, 7], [2, 8, 6]], [k, k], 2);
+    }
+    all(&[[2, 11, 10]], [3, 3], 3);
+}
+
+/// Tiles on the border and away from it, whole vectors and not, few tiles of many channels, and more than one run per job.
+#[test]
+fn tiles() {
+    let channels = [[16, 16], [16, 17], [21, 33], [48, 32], [70, 100], [130, 20]];
+    for [b, h, w] in [[1, 4, 4], [2, 8, 8], [1, 9, 7], [3, 13, 5], [1, 16, 12]] {
+        for [i, o] in channels {
+            for padding in 0..3 {
+                convolution([b, h, w, i], o, [3, 3], ConvSpec { stride: 1, padding }, false);
+            }
+            convolution([b, h, w, i], o, [3, 3], ConvSpec::same(3), true);
+        }
+    }
+    convolution([9, 16, 16, 32], 48, [3, 3], ConvSpec::same(3), false);
+    convolution([1, 4, 4, 256], 272, [3, 3], ConvSpec::same(3), false);
+}
+
+#[test]
+fn doubled_images() {
+    for [b, h, w] in [[1, 3, 5], [2, 4, 4], [1, 1, 1]] {
+        for [i, o] in CHANNELS {
+            for k in [1, 3, 5] {
+                convolution([b, h, w, i], o, [k, k], ConvSpec::same(k), true);
+            }
+            convolution([b, h, w, i], o, [2, 2], ConvSpec { stride: 2, padding: 0 }, true);
+        }
+    }
+}
+
+/// More pixels than one strip, and more depth than one piece of a panel.
+#[test]
+fn large_ones() {
+    for ([b, h, w, i], o, k, stride) in
+        [([1, 40, 33, 4], 8, 3, 1), ([70, 4, 4, 8], 16, 3, 1), ([2, 6, 5, 300], 70, 3, 2), ([3, 17, 19, 200], 33, 1, 1)]
+    {
+        convolution([b, h, w, i], o, [k, k], ConvSpec { stride, padding: k / 2 }, false);
+    }
+}
+
+#[test]
+fn without_bias_of_a_view() {
+    for i in [8, 16] {
+        check("a permuted image", &[2 * i * 5 * 6, 17 * i * 9], |t| {
+            let x: Tensor<4> = t[0].clone().reshape([2, i, 5, 6]).permute([0, 2, 3, 1]);
+            ops::conv2d(x, t[1].clone().reshape([17, i, 3, 3]), None, ConvSpec::same(3))
+        });
+    }
+}
+
+#[test]
+fn linear() {
+    for [rows, inside, out] in [[1, 16, 64], [7, 33, 5], [64, 32, 128], [130, 17, 1], [13, 1, 1], [113, 64, 90]] {
+        check(&format!("linear {rows} {inside} {out}"), &[rows * inside, out * inside, out], |t| {
+            let x: Tensor<2> = t[0].clone().reshape([rows, inside]);
+            ops::linear(x, t[1].clone().reshape([out, inside]), Some(t[2].clone()))
+        });
+    }
+}
