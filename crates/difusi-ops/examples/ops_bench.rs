@@ -182,7 +182,7 @@ fn layouts(batch: usize) {
         &|t| composed::pixel_unshuffle2(t[0].clone()),
         &down,
     );
-    let (cat, pair) = (|t: &[Tensor<4>]| ops::cat_channels(t.to_vec()), [[batch, 28, 28, 32]; 2]);
+    let (cat, pair) = (|t: &[Tensor<4>]| ops::cat_channels(t[0].clone(), t[1].clone()), [[batch, 28, 28, 32]; 2]);
     row("join 32 and 32 at 28x28", 0.0, &cat, &cat, &pair);
 }
 

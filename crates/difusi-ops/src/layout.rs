@@ -32,23 +32,17 @@ pub fn pixel_unshuffle2(x: Tensor<4>) -> Tensor<4> {
     Tensor::from_dispatch(Dispatch::moved(x.into_dispatch(), Move::Unshuffle2))
 }
 
-/// Joins images along their channels, in the number of the first. Each `[B, H, W, C_i]` → `[B, H, W, ΣC_i]`.
+/// Joins two images along their channels, in the number of the first. `[B, H, W, C]` and `[B, H, W, D]` → `[B, H, W, C + D]`.
 ///
 /// # Panics
-/// If the list is empty or the images differ in batch, height or width.
-pub fn cat_channels(images: Vec<Tensor<4>>) -> Tensor<4> {
-    let joined = images.into_iter().reduce(|a, b| {
-        let ([batch, height, width, first], [.., second]) = (a.dims(), b.dims());
-        assert_eq!([batch, height, width, second], b.dims(), "images of different sizes joined");
-        let b = as_in(b, &a);
-        if !has_kernel(&a) {
-            return Tensor::cat(vec![a, b], 3);
-        }
-        let rule = Join::Channels([first, second]);
-        Tensor::from_dispatch(Dispatch::joined(a.into_dispatch(), b.into_dispatch(), rule))
-    });
-    match joined {
-        Some(joined) => joined,
-        None => panic!("no images to join"),
+/// If the images differ in batch, height or width.
+pub fn cat_channels(a: Tensor<4>, b: Tensor<4>) -> Tensor<4> {
+    let ([batch, height, width, first], [.., second]) = (a.dims(), b.dims());
+    assert_eq!([batch, height, width, second], b.dims(), "images of different sizes joined");
+    let b = as_in(b, &a);
+    if !has_kernel(&a) {
+        return Tensor::cat(vec![a, b], 3);
     }
+    let rule = Join::Channels([first, second]);
+    Tensor::from_dispatch(Dispatch::joined(a.into_dispatch(), b.into_dispatch(), rule))
 }

@@ -173,7 +173,7 @@ fn moving_joining_and_adding() {
         "down",
     );
     check_bf16(
-        &|t| flat(ops::cat_channels(vec![x(&t[0]), x(&t[1]), x(&t[2])])),
+        &|t| flat(ops::cat_channels(ops::cat_channels(x(&t[0]), x(&t[1])), x(&t[2]))),
         &|t| flat(Tensor::cat(vec![x(&t[0]), x(&t[1]), x(&t[2])], 3)),
         3,
         &[size; 3],

@@ -278,5 +278,5 @@ fn row_sums() {
 fn channels_are_joined() {
     let device = burn::tensor::Device::flex();
     let (a, b) = (Tensor::<4>::zeros([2, 3, 4, 5], &device), Tensor::ones([2, 3, 4, 6], &device));
-    assert_eq!(ops::cat_channels(vec![a, b]).dims(), [2, 3, 4, 11]);
+    assert_eq!(ops::cat_channels(a, b).dims(), [2, 3, 4, 11]);
 }

@@ -114,10 +114,10 @@ fn moving_joining_and_adding() {
     let op = |t: &[Tensor<1>], image: Number| {
         let [a, b] = [0, 1].map(|i| image(t[i].clone()).reshape([b, n, n, c]));
         let ([a, twin], [b, other]) = (ops::fork(a), ops::fork(b));
-        let both = ops::cat_channels(vec![ops::add(a, b), twin, other]);
+        let both = ops::cat_channels(ops::cat_channels(ops::add(a, b), twin), other);
         let [both, again] = ops::fork(both);
         let up = flat(ops::upsample_nearest2(ops::pixel_unshuffle2(both)));
-        ops::cat_channels(vec![up.reshape([1, 1, 1, 12 * b_size]), flat(again).reshape([1, 1, 1, 3 * b_size])])
+        ops::cat_channels(up.reshape([1, 1, 1, 12 * b_size]), flat(again).reshape([1, 1, 1, 3 * b_size]))
             .reshape([15 * b_size])
     };
     check_numbers(&op, &[b * n * n * c; 2], "moves");

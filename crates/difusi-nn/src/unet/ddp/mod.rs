@@ -162,7 +162,7 @@ impl Unet {
             return x;
         }
         let estimate = estimate.unwrap_or_else(|| x.zeros_like());
-        difusi_ops::cat_channels(vec![estimate, x])
+        difusi_ops::cat_channels(estimate, x)
     }
 
     fn embed(&self, t: Tensor<1>) -> Tensor<2> {
@@ -199,7 +199,10 @@ impl Network for Unet {
         x = self.mid_attn.forward(x);
         x = resnet(&self.mid_block2, x);
 
-        let mut with_skip = |x: Tensor<4>| difusi_ops::cat_channels(std::iter::once(x).chain(skips.pop()).collect());
+        let mut with_skip = |x: Tensor<4>| match skips.pop() {
+            Some(skip) => difusi_ops::cat_channels(x, skip),
+            None => x,
+        };
         for (block1, block2, attention, up) in &self.ups {
             x = resnet(block1, with_skip(x));
             x = attend(attention, resnet(block2, with_skip(x)));
