@@ -49,7 +49,7 @@ fn build(root: &Path) -> anyhow::Result<PathBuf> {
 /// The program that cargo's messages name.
 fn executable(messages: &str) -> Option<PathBuf> {
     let messages = messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from)).last()
+    messages.rev().find_map(|message| message["executable"].as_str().map(PathBuf::from))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::simd::Float;
@@ -21,7 +22,7 @@ fn lines<F>(len: usize) -> usize {
 
 /// Aligned memory.
 pub(crate) struct Aligned<F = f32> {
-    lines: Vec<Line>,
+    lines: Vec<MaybeUninit<Line>>,
     len: usize,
     number: PhantomData<F>,
 }
@@ -29,7 +30,7 @@ pub(crate) struct Aligned<F = f32> {
 impl<F: Float> Aligned<F> {
     /// `len` zeros.
     pub(crate) fn zeros(len: usize) -> Self {
-        let lines = vec![EMPTY; lines::<F>(len)];
+        let lines = vec![MaybeUninit::new(EMPTY); lines::<F>(len)];
         Self { len: lines.len() * 64 / size_of::<F>(), lines, number: PhantomData }
     }
 
@@ -39,12 +40,12 @@ impl<F: Float> Aligned<F> {
     /// Whoever asks writes each of the `len` before anything reads it.
     pub(crate) unsafe fn unwritten(len: usize) -> Self {
         let count = lines::<F>(len);
-        let mut lines = Vec::with_capacity(count);
+        let mut lines: Vec<MaybeUninit<Line>> = Vec::with_capacity(count);
         // SAFETY: the capacity is there; the caller promises to write before reading, except for what rounds up the last line.
         unsafe {
             lines.set_len(count);
             if let Some(last) = lines.last_mut() {
-                *last = EMPTY;
+                last.write(EMPTY);
             }
         }
         Self { len: lines.len() * 64 / size_of::<F>(), lines, number: PhantomData }

@@ -59,10 +59,12 @@ mod tests {
         pool.build().expect("a pool").install(work)
     }
 
+    type Results = fn() -> Vec<Vec<f32>>;
+
     /// Every vector unit computes the same things, up to rounding.
     #[test]
     fn units_agree() {
-        let kinds: [(fn() -> Vec<Vec<f32>>, f32); 2] = [(everything, 5e-6), (tiles, 3e-5)];
+        let kinds: [(Results, f32); 2] = [(everything, 5e-6), (tiles, 3e-5)];
         for (work, tolerance) in kinds {
             let widest = with_unit(Unit::Avx512, work);
             for limit in [Unit::Avx2, Unit::Portable] {

@@ -206,7 +206,7 @@ fn conversions_round_to_the_nearest_even() {
 fn forks_add_what_their_branches_say() {
     let shape = |t: &Tensor<1>| t.clone().reshape([2, 3, 3, 8]);
     let through = |a: Tensor<4>, b: Tensor<4>, c: Tensor<4>| {
-        flat(ops::upsample_nearest2(a * 2.0 + b.clone() * c)).slice([0..500])
+        flat(ops::upsample_nearest2(a * 2.0 + b.clone() * c)).narrow(0, 0, 500)
     };
     check_equal_ops(
         &|t| {
@@ -224,7 +224,7 @@ fn forks_add_what_their_branches_say() {
         &[144],
         "a branch that leads nowhere",
     );
-    let both = |a: Tensor<1>, b: Tensor<1>| a * 0.5 + b.clone().slice([0..144]) * b;
+    let both = |a: Tensor<1>, b: Tensor<1>| a * 0.5 + b.clone().narrow(0, 0, 144) * b;
     let [ours, burns] = [true, false].map(|ours| {
         run(
             &|t| {
