@@ -38,7 +38,7 @@ fn value(name: &str, r: &BenchReport) -> serde_json::Value {
     serde_json::json!({
         "config": name, "size": [height, width], "channels": channels, "parameters": r.parameters,
         "batch_size": r.images_per_step, "forward_batch": r.forward_batch,
-        "precision": r.precision, "threads": r.threads, "unit": r.unit,
+        "precision": r.precision, "forward_precision": r.forward_precision, "threads": r.threads, "unit": r.unit,
         "train_step_ms": r.step.median_ms, "train_step_min_ms": r.step.min_ms, "train_step_max_ms": r.step.max_ms,
         "train_step_all_ms": r.step.all_ms,
         "forward_ms": r.forward.median_ms, "forward_min_ms": r.forward.min_ms, "forward_max_ms": r.forward.max_ms,
@@ -70,9 +70,9 @@ fn gflops(flops: f64, seconds: f64) -> Option<f64> {
 fn summary(name: &str, config: &RunConfig, r: &BenchReport) {
     let [height, width, channels] = r.shape;
     let weights = r.parameters as f64 / 1e6;
-    let precision = precision(r);
     outln!(
-        "{name}: {weights:.2} million weights, pictures {height}x{width}x{channels}, {precision}, {} threads, {}",
+        "{name}: {weights:.2} million weights, pictures {height}x{width}x{channels}, {}, {} threads, {}",
+        r.precision,
         r.threads,
         r.unit
     );
@@ -83,7 +83,7 @@ fn summary(name: &str, config: &RunConfig, r: &BenchReport) {
     outln!("training step:  {}, batch {}", spread(&r.step), r.images_per_step);
     outln!("                {:.2} steps/s, {:.1} images/s", r.steps_per_s(), r.images_per_s());
     outln!("                {:.0} GFLOP/s{}", r.gflops(), share(r.gflops()));
-    outln!("forward:        {}, batch {}", spread(&r.forward), r.forward_batch);
+    outln!("forward:        {}, batch {}, {}", spread(&r.forward), r.forward_batch, r.forward_precision);
     outln!("                {:.0} GFLOP/s{}", r.forward_gflops(), share(r.forward_gflops()));
     outln!("ceiling:        {ceiling}: f32 multiply-adds alone, measured now");
     the_run(config, r);
@@ -105,11 +105,6 @@ fn the_run(config: &RunConfig, r: &BenchReport) {
     outln!(
         "A training step draws noise, goes forward and backward, clips and applies Adam; EMA is only in the run's steps."
     );
-}
-
-/// As it is written in a config.
-fn precision(r: &BenchReport) -> String {
-    serde_json::to_value(r.precision).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 fn spread(t: &Timing) -> String {

@@ -21,17 +21,25 @@ use difusi::{
 const SIZE: usize = 8;
 
 /// The device to hold against the processor.
-fn gpu() -> Option<Device> {
+struct Gpu {
+    device: Device,
+    /// How far its output may be from the processor's, relative to the largest value.
+    rounding: f64,
+}
+
+fn gpu() -> Option<Gpu> {
+    // SPIR-V and CUDA may multiply on tensor cores, whose operands have 10 bits after the point.
+    let rounding = |choice| if choice == DeviceChoice::Wgpu { 1e-4 } else { 1e-2 };
     if let Ok(name) = std::env::var("DIFUSI_TEST_DEVICE") {
-        let device = name.parse::<DeviceChoice>().unwrap();
-        return Some(device.open().unwrap());
+        let choice = name.parse::<DeviceChoice>().unwrap();
+        return Some(Gpu { device: choice.open().unwrap(), rounding: rounding(choice) });
     }
     let all = [DeviceChoice::Wgpu, DeviceChoice::Vulkan, DeviceChoice::Cuda { index: 0 }];
     for choice in all.into_iter().filter(|c| c.is_built()) {
         match choice.open() {
             Ok(device) => {
                 eprintln!("on {choice}: {:?}", device.identity().map(|i| i.name));
-                return Some(device);
+                return Some(Gpu { device, rounding: rounding(choice) });
             }
             Err(e) => eprintln!("skipped: {e}"),
         }
@@ -89,14 +97,15 @@ fn pass(device: &Device) -> (Vec<f32>, Vec<Vec<f32>>) {
 
 #[test]
 fn the_same_output_and_gradients() {
-    let Some(device) = gpu() else { return };
+    let Some(Gpu { device, rounding }) = gpu() else { return };
     let ((y, gradients), (wanted_y, wanted)) = (pass(&device), pass(&Device::flex()));
-    assert!(difference(&y, &wanted_y) < 1e-4, "output: {}", difference(&y, &wanted_y));
+    eprintln!("outputs differ by {:.1e}", difference(&y, &wanted_y));
+    assert!(difference(&y, &wanted_y) < rounding);
     let largest = wanted.iter().flatten().fold(0.0, |m: f32, v| m.max(v.abs()));
     assert_eq!(gradients.len(), wanted.len());
     for (i, (got, wanted)) in gradients.iter().zip(&wanted).enumerate() {
         // Where a gradient is a sum that cancels, its rounding is that of what was summed.
-        let bound = 1e-3 * wanted.iter().fold(1e-3 * largest, |m, v| m.max(v.abs()));
+        let bound = 10.0 * rounding as f32 * wanted.iter().fold(1e-3 * largest, |m, v| m.max(v.abs()));
         let worst = got.iter().zip(wanted).fold(0.0, |m: f32, (a, b)| m.max((a - b).abs()));
         assert!(worst < bound, "gradient {i} of {} weights: {worst} against {bound}", wanted.len());
     }
@@ -121,13 +130,13 @@ fn open(folder: &Path, device: &Device) -> Model {
 /// Trained on the device: the processor's losses; sampled on both from one file: the same pictures; predicted: the same numbers.
 #[test]
 fn training_sampling_and_prediction() {
-    let Some(device) = gpu() else { return };
+    let Some(Gpu { device, rounding }) = gpu() else { return };
     let dir = tempfile::tempdir().unwrap();
     let (ours, cpus) = (dir.path().join("gpu"), dir.path().join("cpu"));
     let (losses, wanted) = (train(&ours, &device), train(&cpus, &Device::flex()));
     assert_eq!(losses.len(), 4);
     for (a, b) in losses.iter().zip(&wanted) {
-        assert!((a - b).abs() < 1e-3 * b, "{losses:?}, {wanted:?}");
+        assert!((a - b).abs() < 10.0 * rounding * b, "{losses:?}, {wanted:?}");
     }
     let on = |device: &Device| {
         let model = open(&ours, device);
@@ -142,9 +151,13 @@ fn training_sampling_and_prediction() {
     };
     let ((bytes, y), (wanted_bytes, wanted_y)) = (on(&device), on(&Device::flex()));
     assert_eq!(bytes.len(), 3 * SIZE * SIZE);
-    let worst = bytes.iter().zip(&wanted_bytes).map(|(a, b)| a.abs_diff(*b)).max();
-    assert!(worst <= Some(1), "pictures differ by {worst:?} bytes");
-    assert!(difference(&y, &wanted_y) < 1e-4, "prediction: {}", difference(&y, &wanted_y));
+    let worst = bytes.iter().zip(&wanted_bytes).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+    eprintln!(
+        "losses {losses:?}, {wanted:?}; pictures differ by {worst}, predictions by {:.1e}",
+        difference(&y, &wanted_y)
+    );
+    assert!(f64::from(worst) <= (2550.0 * rounding).max(1.0));
+    assert!(difference(&y, &wanted_y) < rounding);
 }
 
 /// Opening it again gives the same device.

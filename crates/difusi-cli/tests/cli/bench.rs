@@ -18,6 +18,9 @@ fn figures_fit_each_other() {
         assert!(number(key) > 0.0, "{key}: {found}");
     }
     assert_eq!((found["precision"].as_str(), found["threads"].as_u64()), (Some("f32"), Some(1)));
+    let more = ["--set", "train.precision=bf16", "--set", "sample.precision=f32"];
+    let halves = place.json(&args("mnist", &more));
+    assert_eq!((halves["precision"].as_str(), halves["forward_precision"].as_str()), (Some("bf16"), Some("f32")));
     assert_eq!((found["size"].to_string(), found["forward_batch"].as_u64()), ("[8,8]".into(), Some(4)));
     assert_eq!(found["train_step_all_ms"].as_array().unwrap().len(), 7);
     assert!(number("train_step_min_ms") <= number("train_step_ms"));

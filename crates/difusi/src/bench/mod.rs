@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use difusi_core::{Draw, ImageSize, Inputs, Network, Noise};
+use difusi_core::{Draw, ImageSize, Inputs, Network, Noise, Precision};
 use difusi_nn::Unet;
 use difusi_nn::unet::ddp::Cost;
 use difusi_ops::profile::{self, OpTime};
@@ -150,6 +150,7 @@ impl Job {
             images_per_step: images,
             forward_batch: batch,
             precision: config.precision,
+            forward_precision: self.forward_precision(),
             threads,
             unit: if on_cpu { difusi_ops::vector_unit() } else { "other" },
             train_flops: 3.0 * flops * images as f64,
@@ -191,11 +192,15 @@ impl Job {
         Ok(Training { step, peak, profiled_ms, ops, model: trainer.raw() })
     }
 
+    fn forward_precision(&self) -> Precision {
+        self.config.sample.precision.unwrap_or(self.config.train.precision)
+    }
+
     /// One evaluation of the network, and how many images it was: `sample.count`, or as many as memory holds.
     fn forward(&self, model: &Unet, tick: &mut dyn FnMut(&'static str)) -> Result<(Timing, usize), Error> {
         let ([h, w, c], count) = (self.shape(), self.config.sample.count);
         let limit = available_memory().map_or(u64::MAX, |bytes| bytes / 2);
-        let precision = self.config.sample.precision.unwrap_or(self.config.train.precision);
+        let precision = self.forward_precision();
         let batch = auto_micro_batch(count, precision.of_f32_bytes(self.cost.sampling_bytes) as u64, limit);
         let model = in_precision(model, precision, &self.device)?;
         let pixels = Noise::new(self.config.train.seed).normal(Draw::Init, 0..batch as u64, 0, h * w * c);

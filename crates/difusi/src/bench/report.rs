@@ -51,6 +51,8 @@ pub struct BenchReport {
     pub forward_batch: usize,
     /// Number format of the activations in training.
     pub precision: Precision,
+    /// The forward pass's: `sample.precision`, or the training's where that is not given.
+    pub forward_precision: Precision,
     /// CPU threads.
     pub threads: usize,
     /// Vector unit of the kernels: `avx512`, `avx2` or `portable`; `other` where the device is not the CPU.
