@@ -1,8 +1,8 @@
 //! What must hold of the network whatever its weights.
 
-use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{Device, Gradients, Tensor};
-use difusi_core::{Dropout, ImageSize, Inputs, Network, Noise};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{DType, Device, Gradients, Tensor};
+use difusi_core::{Dropout, ImageSize, Inputs, Network, Noise, Precision};
 use difusi_nn::{NnError, Unet, UnetConfig, params};
 
 use crate::support::{distance, images, times, tiny};
@@ -67,6 +67,57 @@ fn dropout() {
     assert_eq!(distance(&net.forward(inputs(3)), &plain.forward(inputs(3))), 0.0);
     let no_dropout = plain.forward(Inputs { dropout: masks(1, 0), ..inputs(3) });
     assert_eq!(distance(&plain.forward(inputs(3)), &no_dropout), 0.0);
+}
+
+/// In bf16 the network computes what it does in f32 up to the rounding of its activations, dropout and estimates included.
+#[test]
+fn bf16_is_near_f32() {
+    let config = UnetConfig { self_condition: true, dropout: 0.2, ..tiny() };
+    let net = config.init(Noise::new(1), &Device::flex()).unwrap();
+    assert_eq!(net.precision(), Precision::F32);
+    let half = net.clone().with_precision(Precision::Bf16).unwrap();
+    let given = || Inputs {
+        dropout: Some(Dropout { noise: Noise::new(1), first_image: 0 }),
+        x_self_cond: Some(inputs(3).x * 0.5),
+        ..inputs(3)
+    };
+    let (y, z) = (net.forward(given()), half.forward(given()));
+    assert_eq!(z.dtype(), DType::F32);
+    let size = distance(&y, &y.zeros_like());
+    assert!((1e-5..0.03).contains(&(distance(&y, &z) / size)), "{} of {size}", distance(&y, &z));
+    assert_eq!(distance(&y, &half.with_precision(Precision::F32).unwrap().forward(given())), 0.0);
+}
+
+/// The gradients of the weights are f32 and near those of f32 activations.
+#[test]
+fn bf16_gradients_are_near_f32() {
+    let device = Device::flex().autodiff();
+    let gradients = |precision: Precision| {
+        let net = tiny().init(Noise::new(1), &device).unwrap().with_precision(precision).unwrap();
+        let x = images(4, &device);
+        let gradients = (net.forward(Inputs::new(x.clone(), times(4, &device))) - x).square().mean().backward();
+        let mut all = Collect { gradients: &gradients, found: vec![] };
+        net.visit(&mut all);
+        all.found
+    };
+    for (a, b) in gradients(Precision::F32).iter().zip(&gradients(Precision::Bf16)) {
+        let norm = |x: &mut dyn Iterator<Item = f32>| x.map(|x| f64::from(x * x)).sum::<f64>().sqrt();
+        let (apart, size) = (norm(&mut a.iter().zip(b).map(|(a, b)| a - b)), norm(&mut a.iter().copied()));
+        assert!(apart < 0.05 * size + 1e-5, "{apart} of {size}, {} values", a.len());
+    }
+}
+
+/// The gradient of every parameter.
+struct Collect<'a> {
+    gradients: &'a Gradients,
+    found: Vec<Vec<f32>>,
+}
+
+impl ModuleVisitor for Collect<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let gradient = param.val().grad(self.gradients).expect("every weight takes part");
+        self.found.push(gradient.into_data().try_to_vec().expect("f32"));
+    }
 }
 
 /// Plain gradient descent.

@@ -74,8 +74,10 @@ impl<F: Float, E: Stored<F = F>> Kernel<F> for SumOfFour<'_, E> {
                 let to = self.to.add(pixel * channels);
                 let ((a, b), (c, d)) = (upper.split_at(channels), lower.split_at(channels));
                 for i in (0..whole).step_by(16) {
-                    let [a, b, c, d] = [a, b, c, d].map(|x| E::load::<L>(x.as_ptr().add(i)));
-                    E::store::<L>(a.add(b).add(c.add(d)), to.add(i));
+                    // Closures would not be compiled for the vector unit.
+                    let upper = E::load::<L>(a.as_ptr().add(i)).add(E::load(b.as_ptr().add(i)));
+                    let lower = E::load::<L>(c.as_ptr().add(i)).add(E::load(d.as_ptr().add(i)));
+                    E::store::<L>(upper.add(lower), to.add(i));
                 }
                 for i in whole..channels {
                     to.add(i).write(E::put((a[i].get() + b[i].get()) + (c[i].get() + d[i].get())));

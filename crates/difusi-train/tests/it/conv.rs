@@ -2,7 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Tensor, TensorData};
-use difusi_core::{Draw, Inputs, Network, Noise};
+use difusi_core::{Draw, Inputs, Network, Noise, Precision};
 use difusi_ops::{ConvSpec, conv2d, rms_norm_silu};
 use difusi_process::DiffusionConfig;
 use difusi_train::{DiffusionObjective, MicroBatch, TrainConfig, Trainer};
@@ -83,6 +83,15 @@ fn convolutions_resume_and_ignore_the_thread_count() {
     });
     assert!(ways[0][0] == ways[0][1], "resumed run differs");
     assert!(ways[0] == ways[1], "two threads differ from one");
+}
+
+/// A network that has no bf16 is not silently trained in f32.
+#[test]
+fn a_precision_that_the_network_lacks_is_refused() {
+    let config = TrainConfig { precision: Precision::Bf16, ..quick() };
+    let objective = DiffusionObjective::new(DiffusionConfig::default().build().unwrap());
+    let said = Trainer::new(config, objective, Conv::new(), images(u64::MAX), &device()).err().unwrap().to_string();
+    assert!(said.contains("`train.precision` is bf16; expected f32, the only precision of this network"), "{said}");
 }
 
 /// Recomputing activations changes no bit, also where the module holds tensors that are no parameters.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::presets;
+use difusi_core::Precision;
 
 fn errors(text: &str, overrides: &[&str]) -> Vec<String> {
     let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
@@ -83,6 +84,12 @@ fn overrides_set_nested_keys_and_switch_kinds() {
     let linear = set(&["diffusion.schedule.kind=linear", "diffusion.schedule.beta_end=0.01"]);
     assert!(matches!(linear.diffusion.schedule, difusi_process::Schedule::Linear { beta_end: 0.01, .. }));
     assert_eq!(set(&["model.dim_mults=[1, 2]"]).model.channels(), 1);
+    let half = set(&["train.precision=bf16", "sample.precision=f32"]);
+    assert_eq!((half.train.precision, half.sample.precision), (Precision::Bf16, Some(Precision::F32)));
+    for key in ["train.precision", "sample.precision"] {
+        let found = errors(digits(), &[&format!("{key}=f16")]);
+        assert!(found[0].contains(key) && found[0].contains("`f32` or `bf16`"), "{found:?}");
+    }
     assert!(errors(digits(), &["train.steps"])[0].contains("no `=`"));
     assert!(errors(digits(), &["=3"])[0].contains("section.name"));
     assert!(errors(digits(), &["train.steps.deep=3"])[0].contains("train.steps.deep"));
