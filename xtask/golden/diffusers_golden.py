@@ -120,7 +120,7 @@ def ddpm():
     yield "ddpm-x0-range", c, {**X0, "clip_sample_range": 0.7}, {"steps": 10}
     yield "ddpm-zero-snr", c, {**TRAILING, **V, "rescale_betas_zero_snr": True}, {"steps": 10}
     yield "ddpm-short", c, {"num_train_timesteps": 50}, {"steps": 50}
-    yield "ddpm-betas", c, {"trained_betas": [0.01 + 0.002 * i for i in range(20)], "num_train_timesteps": 20}, {"steps": 7}
+    yield "ddpm-betas", c, {"trained_betas": [round(0.01 + 0.002 * i, 4) for i in range(20)], "num_train_timesteps": 20}, {"steps": 7}
 
 
 def ddim():

@@ -20,6 +20,7 @@
 pub mod choice;
 mod config;
 mod denoise;
+pub mod diffusers;
 mod diffusion;
 mod error;
 mod forward;

@@ -66,6 +66,12 @@ impl Golden {
         (view.shape().to_vec(), values)
     }
 
+    /// What the file's metadata says under `key`.
+    pub(crate) fn metadata(&self, key: &str) -> String {
+        let (_, header) = SafeTensors::read_metadata(&self.0).unwrap();
+        header.metadata().as_ref().unwrap()[key].clone()
+    }
+
     pub(crate) fn names(&self) -> Vec<String> {
         let file = SafeTensors::deserialize(&self.0).unwrap();
         file.names().into_iter().map(ToString::to_string).collect()

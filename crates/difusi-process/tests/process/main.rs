@@ -3,6 +3,7 @@
 
 mod common;
 mod config;
+mod diffusers_config;
 mod forward;
 mod golden_diffusers;
 mod golden_peer;
