@@ -17,7 +17,8 @@ pub struct DiffusionConfig {
     /// How noise grows. Default cosine with s = 0.008.
     #[serde(with = "crate::choice")]
     pub schedule: Schedule,
-    /// What the network outputs: `epsilon`, `x0`, `velocity` or `posterior_mean`. Default velocity.
+    /// What the network outputs: `epsilon`, `x0`, `velocity`, `posterior_mean`, `flow` or `edm`. Default velocity.
+    #[serde(with = "crate::choice")]
     pub prediction: Prediction,
     /// `l1`, `l2` or `huber`. Default l2.
     #[serde(with = "crate::choice")]
@@ -46,7 +47,8 @@ impl Default for DiffusionConfig {
 impl DiffusionConfig {
     /// Everything wrong, with keys that start with `diffusion.`.
     pub fn check(&self) -> Vec<ValueError> {
-        let found = [self.schedule.check(self.timesteps), self.loss.check(), self.weighting.check()];
+        let schedule = self.schedule.check(self.timesteps);
+        let found = [schedule, self.prediction.check(), self.loss.check(), self.weighting.check()];
         found.concat().into_iter().map(|e| e.under("diffusion")).collect()
     }
 
@@ -57,7 +59,7 @@ impl DiffusionConfig {
     pub fn build(&self) -> Result<Diffusion, ProcessError> {
         all_good(self.check())?;
         Ok(Diffusion {
-            tables: self.schedule.tables(self.timesteps)?,
+            process: self.schedule.process(self.timesteps)?,
             prediction: self.prediction,
             loss: self.loss,
             weighting: self.weighting,

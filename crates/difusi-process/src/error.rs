@@ -45,6 +45,12 @@ pub enum ProcessError {
         /// Length of the schedule.
         timesteps: usize,
     },
+    /// Something that only a discrete process has.
+    #[error("the {kind} process is continuous; this needs a discrete one (any schedule but edm and flow)")]
+    Continuous {
+        /// Which schedule.
+        kind: &'static str,
+    },
     /// A tensor or list of the wrong shape.
     #[error("{what} has shape {found:?}; expected {expected}")]
     Shape {

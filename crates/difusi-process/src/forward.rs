@@ -3,18 +3,17 @@
 use burn::tensor::{Tensor, TensorData};
 use difusi_core::{Draw, Noise};
 
-use crate::{ProcessError, Tables};
+use crate::{Level, ProcessError, Tables};
 
-/// x_t in closed form, eq. 4: `sqrt(alpha-bar_t) x_0 + sqrt(1 - alpha-bar_t) eps`.
+/// x_t in closed form, eq. 4: `alpha x_0 + sigma eps`.
 ///
-/// `x0` and standard normal `eps` are `[B, H, W, C]`; `t` has one 0-based step per image.
+/// `x0` and standard normal `eps` are `[B, H, W, C]`; one level per image.
 ///
 /// # Errors
-/// Steps outside the schedule, or shapes that differ.
-pub fn q_sample(tables: &Tables, x0: Tensor<4>, t: &[usize], eps: Tensor<4>) -> Result<Tensor<4>, ProcessError> {
-    check_pair(tables, &x0, t, &eps)?;
-    let signal = t.iter().map(|&t| tables.alpha_bars[t].sqrt()).collect();
-    let noise = t.iter().map(|&t| (1.0 - tables.alpha_bars[t]).sqrt()).collect();
+/// Another number of levels than images, or shapes that differ.
+pub fn q_sample(levels: &[Level], x0: Tensor<4>, eps: Tensor<4>) -> Result<Tensor<4>, ProcessError> {
+    require_levels(levels, &x0, &eps)?;
+    let (signal, noise) = levels.iter().map(|l| (l.alpha, l.sigma)).unzip();
     Ok(combine((signal, x0), (noise, eps)))
 }
 
@@ -107,14 +106,29 @@ pub(crate) fn combine((a, x): (Vec<f64>, Tensor<4>), (b, y): (Vec<f64>, Tensor<4
 fn scale(x: Tensor<4>, factors: &[f64]) -> Tensor<4> {
     match factors {
         all if all.iter().all(|f| *f == 1.0) => x,
-        [first, rest @ ..] if rest.iter().all(|f| f == first) => x.mul_scalar(*first as f32),
+        [first, rest @ ..] if rest.iter().all(|f| f == first) => x.mul_scalar(*first),
         _ => {
-            let values: Vec<f32> = factors.iter().map(|f| *f as f32).collect();
-            let factors = TensorData::new(values, [factors.len(), 1, 1, 1]);
-            let factors = Tensor::<4>::from_data(factors, &x.device()); // [B, 1, 1, 1]
+            let factors = per_image(factors, &x); // [B, 1, 1, 1]
             x * factors
         }
     }
+}
+
+/// One number per image, `[B, 1, 1, 1]`, in the number format and on the device of `like`.
+pub(crate) fn per_image(values: &[f64], like: &Tensor<4>) -> Tensor<4> {
+    let data = TensorData::new(values.to_vec(), [values.len(), 1, 1, 1]);
+    Tensor::from_data(data, (&like.device(), like.dtype()))
+}
+
+/// Shapes agree and there is one level per image.
+pub(crate) fn require_levels(levels: &[Level], x: &Tensor<4>, y: &Tensor<4>) -> Result<(), ProcessError> {
+    require_same(x, "the second tensor", y)?;
+    let batch = x.dims()[0];
+    if levels.len() == batch {
+        return Ok(());
+    }
+    let expected = format!("one for each of {batch} images");
+    Err(ProcessError::Shape { what: "the list of levels", found: vec![levels.len()], expected })
 }
 
 /// Shapes agree and there is one valid step per image.

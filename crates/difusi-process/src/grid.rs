@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ProcessError, ValueError,
+    Level, Process, ProcessError, ValueError,
     choice::choice,
     error::{Checks, all_good},
 };
@@ -81,6 +81,17 @@ impl Grid {
             Self::Even {} => even(timesteps, steps),
             Self::Custom { steps } => steps.clone(),
         })
+    }
+}
+
+impl Grid {
+    /// The levels of a run of `steps` steps: the visited ones, then the data.
+    ///
+    /// # Errors
+    /// [`ProcessError::Values`] with everything [`Grid::check`] finds.
+    pub fn levels(&self, process: &Process, steps: usize) -> Result<Vec<Level>, ProcessError> {
+        let visited = self.steps(process.timesteps(), steps)?;
+        Ok(visited.into_iter().map(|t| process.level(t as f64)).chain([Level::DATA]).collect())
     }
 }
 

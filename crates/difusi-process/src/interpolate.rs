@@ -3,28 +3,27 @@
 
 use burn::tensor::Tensor;
 
-use crate::{ProcessError, Tables, forward::combine, forward::require_same, q_sample};
+use crate::{Level, ProcessError, forward::combine, forward::require_same, q_sample};
 
-/// `(1 - lambda) x_t + lambda x'_t`, where both pictures are noised to the 0-based step `t`; denoise from there with a plan
-/// whose first step is `t`. Everything is `[B, H, W, C]`; `x1`, `x2` are `[picture, noise]`.
+/// `(1 - lambda) x_t + lambda x'_t`, where both pictures are noised to `level`; denoise from there with a plan that starts
+/// at it. Everything is `[B, H, W, C]`; `x1`, `x2` are `[picture, noise]`.
 ///
 /// DDPM gives both the same noise, which keeps its variance; denoising-diffusion-pytorch draws them apart, and then starts at
 /// `t - 1`.
 ///
 /// # Errors
-/// Steps outside the schedule, or shapes that differ.
+/// Shapes that differ.
 pub fn mix(
-    tables: &Tables,
+    level: Level,
     [x1, eps1]: [Tensor<4>; 2],
     [x2, eps2]: [Tensor<4>; 2],
-    t: usize,
     lambda: f64,
 ) -> Result<Tensor<4>, ProcessError> {
     require_same(&x1, "the second picture", &x2)?;
-    let times = vec![t; x1.dims()[0]];
-    let a = q_sample(tables, x1, &times, eps1)?;
-    let b = q_sample(tables, x2, &times, eps2)?;
-    Ok(a * (1.0 - lambda) as f32 + b * lambda as f32)
+    let levels = vec![level; x1.dims()[0]];
+    let a = q_sample(&levels, x1, eps1)?;
+    let b = q_sample(&levels, x2, eps2)?;
+    Ok(a * (1.0 - lambda) + b * lambda)
 }
 
 /// Below this angle (radians) the great circle is a straight line to f32.

@@ -3,6 +3,7 @@
 //! | value | answers |
 //! |---|---|
 //! | [`Schedule`], [`Tables`] | how much signal and noise step t holds |
+//! | [`Process`], [`Level`], [`Jump`] | the same as a curve, at any time, and what lies between two times |
 //! | [`q_sample`], [`q_step`], [`q_posterior`] | the forward process and its reversal when x_0 is known |
 //! | [`Prediction`] | what the network outputs |
 //! | [`Loss`], [`Weighting`] | what training minimises |
@@ -14,8 +15,7 @@
 //! their `t = 0`, the data itself, is `None` where a step can be that. All schedule arithmetic is f64 on the host and is cast
 //! once at the tensor boundary. Images are `[B, H, W, C]` in `[-1, 1]`. Randomness is an argument.
 //!
-//! Deliberately absent: networks, files, clocks, printing, optimisers; continuous-time schedules, guidance, learned variance
-//! and the variational bound, which arrive with the tasks that need them.
+//! Deliberately absent: networks, files, clocks, printing, optimisers; guidance, which arrives with the task that needs it.
 
 pub mod choice;
 mod config;
@@ -26,12 +26,14 @@ mod error;
 mod forward;
 mod grid;
 mod interpolate;
+mod level;
 mod loss;
 mod noise_source;
 pub mod peer;
 mod peer_buffers;
 mod plan;
 mod prediction;
+mod process;
 mod sampler;
 mod schedule;
 mod solver;
@@ -49,15 +51,17 @@ pub use error::{ProcessError, ValueError};
 pub use forward::{ForwardWalk, Posterior, q_posterior, q_sample, q_step};
 pub use grid::Grid;
 pub use interpolate::{mix, slerp};
+pub use level::{Jump, Level};
 pub use loss::Loss;
 pub use noise_source::NoiseSource;
 pub use peer_buffers::Buffer;
-pub use plan::{Plan, PlannedStep};
+pub use plan::{Lift, Plan, Stage};
 pub use prediction::Prediction;
-pub use sampler::{SampleStep, Sampler, sample};
+pub use process::Process;
+pub use sampler::{Constrain, SampleStep, Sampler, sample};
 pub use schedule::Schedule;
-pub use solver::{Jump, Solver, Transition};
-pub use tables::{Level, Tables};
+pub use solver::Solver;
+pub use tables::Tables;
 pub use threshold::Threshold;
 pub use torch_rng::TorchRng;
 pub use variance::Variance;

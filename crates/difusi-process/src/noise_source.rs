@@ -50,14 +50,9 @@ impl NoiseSource {
         self.draw(shape, device, (Draw::Init, 0))
     }
 
-    /// Fresh noise for the transition away from the 0-based step `t`. Skipped where `needed` is false, except that PyTorch's
-    /// generator draws regardless, as denoising-diffusion-pytorch does even with eta = 0.
-    pub(crate) fn step(&mut self, x: &Tensor<4>, t: usize, needed: bool) -> Result<Option<Tensor<4>>, ProcessError> {
-        if !needed && !matches!(self, Self::Torch(_)) {
-            return Ok(None);
-        }
-        let drawn = self.draw(x.dims(), &x.device(), (Draw::Solver, t as u32))?;
-        Ok(needed.then_some(drawn))
+    /// Fresh noise of this number in a run, in the shape and on the device of `x`.
+    pub(crate) fn fresh(&mut self, x: &Tensor<4>, number: usize) -> Result<Tensor<4>, ProcessError> {
+        self.draw(x.dims(), &x.device(), (Draw::Solver, number as u32))
     }
 
     fn draw(&mut self, shape: [usize; 4], device: &Device, draw: (Draw, u32)) -> Result<Tensor<4>, ProcessError> {

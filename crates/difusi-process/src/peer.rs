@@ -180,9 +180,9 @@ impl GaussianDiffusion {
             timesteps: self.timesteps,
             schedule: self.schedule(),
             prediction: match self.objective {
-                Objective::PredNoise => Prediction::Epsilon,
-                Objective::PredX0 => Prediction::X0,
-                Objective::PredV => Prediction::Velocity,
+                Objective::PredNoise => Prediction::Epsilon {},
+                Objective::PredX0 => Prediction::X0 {},
+                Objective::PredV => Prediction::Velocity {},
             },
             loss: Loss::L2 {},
             weighting: match self.min_snr_loss_weight {
@@ -224,10 +224,10 @@ impl GaussianDiffusion {
         (peer.beta_schedule, peer.schedule_fn_kwargs) =
             schedule.unwrap_or((peer.beta_schedule, peer.schedule_fn_kwargs));
         match ours.prediction {
-            Prediction::Epsilon => peer.objective = Objective::PredNoise,
-            Prediction::X0 => peer.objective = Objective::PredX0,
-            Prediction::Velocity => peer.objective = Objective::PredV,
-            other => checks.require(false, "diffusion.prediction", other.name(), "epsilon, x0 or velocity"),
+            Prediction::Epsilon {} => peer.objective = Objective::PredNoise,
+            Prediction::X0 {} => peer.objective = Objective::PredX0,
+            Prediction::Velocity {} => peer.objective = Objective::PredV,
+            other => checks.require(false, "diffusion.prediction", other.kind(), "epsilon, x0 or velocity"),
         }
         if !checks.0.is_empty() {
             return Err(checks.0);
@@ -242,7 +242,7 @@ impl GaussianDiffusion {
         let mut notes = Vec::new();
         match ours.weighting {
             Weighting::MinSnr { gamma } => (self.min_snr_loss_weight, self.min_snr_gamma) = (true, gamma),
-            Weighting::Simple {} if ours.prediction != Prediction::Epsilon => notes.push(
+            Weighting::Simple {} if ours.prediction != Prediction::Epsilon {} => notes.push(
                 "the peer weights the loss by SNR on x0 where this model was trained with simple weighting".to_owned(),
             ),
             Weighting::Simple {} | Weighting::Snr {} => {}
@@ -260,11 +260,12 @@ impl GaussianDiffusion {
             Solver::Ddim { eta } => {
                 (self.sampling_timesteps, self.ddim_sampling_eta) = (Some(sample.steps), eta);
             }
-            Solver::Ancestral {} => {}
+            _ => {}
         }
         let same = match sample.solver {
             Solver::Ddim { .. } => !all,
             Solver::Ancestral {} => all && ours.variance == Variance::FixedSmall {},
+            _ => false,
         };
         let grids = [&sample.grid, &Grid::Even {}].map(|g| g.steps(ours.timesteps, sample.steps).ok());
         let mut notes = Vec::new();

@@ -16,8 +16,8 @@ impl GaussianDiffusion {
         let ours = self.diffusion().value;
         let tables = ours.schedule.tables(self.timesteps)?;
         let map = |f: &dyn Fn(f64) -> f64| tables.alpha_bars.iter().map(|a| f(*a)).collect::<Vec<_>>();
-        let weight = |t| ours.weighting.weight(ours.prediction, &tables, t);
-        let weights = (0..self.timesteps).map(weight).collect::<Result<Vec<_>, _>>()?;
+        let levels = tables.levels(&(0..self.timesteps).collect::<Vec<_>>())?;
+        let weights = levels.into_iter().map(|level| ours.weighting.weight(ours.prediction, level)).collect();
         Ok(vec![
             ("betas", tables.betas.clone()),
             ("alphas_cumprod", tables.alpha_bars.clone()),

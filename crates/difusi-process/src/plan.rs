@@ -1,49 +1,89 @@
-//! A sampling run before it runs: the visited steps, their levels, and the three numbers of every transition.
+//! A sampling run before it runs: its network evaluations, their levels, and where x goes after each.
 
-use crate::{Grid, Jump, Level, ProcessError, Solver, Tables, Transition, Variance};
+use crate::{Level, ProcessError, Solver, ValueError, Variance, error::all_good};
 
-/// One step of a plan: where it stands and how it moves on.
+/// One network evaluation, and the step that follows it.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct PlannedStep {
+pub struct Stage {
     /// What the denoiser is asked about.
-    pub level: Level,
-    /// The 0-based step it moves to; `None` is the data.
-    pub next: Option<usize>,
-    /// How it moves there.
-    pub transition: Transition,
+    pub at: Level,
+    /// Where the interval of this stage began; `at` itself in its first stage.
+    pub from: Level,
+    /// Where x is after the stage: the interval's end, or the place of its next evaluation.
+    pub to: Level,
+    /// Number of the evaluation in its interval, from 0.
+    pub part: usize,
+    /// Noise that is added before the evaluation.
+    pub lift: Option<Lift>,
 }
 
-/// Steps of one sampling run, from noise to data. Never empty.
+/// Going back up: x at `from` is noised to the stage's level by the forward process (EDM's churn, RePaint's resampling).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Lift {
+    /// Where x is before; no noisier than the stage.
+    pub from: Level,
+    /// Factor of the noise's deviation; 1 is the forward process (EDM's S_noise).
+    pub scale: f64,
+}
+
+impl Stage {
+    /// The only evaluation of an interval.
+    pub const fn whole(at: Level, to: Level) -> Self {
+        Self { at, from: at, to, part: 0, lift: None }
+    }
+}
+
+/// Network evaluations of one sampling run, from noise to data. Never empty.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    steps: Vec<PlannedStep>,
+    stages: Vec<Stage>,
+    solver: Solver,
+    variance: Variance,
 }
 
 impl Plan {
-    /// Visits `times` (0-based, strictly falling: [`Grid::steps`]) and then the data.
+    /// Over `levels`, whose noise falls: the visited ones and the end (the data, or anything cleaner than the rest).
     ///
     /// # Errors
-    /// An empty or unordered list, steps outside the schedule, bad solver parameters.
-    pub fn new(tables: &Tables, times: &[usize], solver: Solver, variance: Variance) -> Result<Self, ProcessError> {
-        let grid = Grid::Custom { steps: times.to_vec() };
-        let errors = [grid.check(tables.timesteps(), times.len()), solver.check()].concat();
-        crate::error::all_good(errors)?;
-        let following = times.iter().skip(1).copied().map(Some).chain([None]);
-        let steps = times.iter().zip(following).map(|(&t, next)| {
-            let jump = Jump { from: tables.alpha_bar(Some(t))?, to: tables.alpha_bar(next)? };
-            Ok(PlannedStep { level: tables.level(t)?, next, transition: solver.transition(jump, variance) })
-        });
-        Ok(Self { steps: steps.collect::<Result<_, ProcessError>>()? })
+    /// Fewer than two levels, levels that do not fall, bad solver parameters.
+    pub fn new(levels: &[Level], solver: Solver, variance: Variance) -> Result<Self, ProcessError> {
+        let mut errors = solver.check();
+        if levels.len() < 2 {
+            errors.push(ValueError::new("levels", format!("a list of {}", levels.len()), "at least two"));
+        }
+        for (i, pair) in levels.windows(2).enumerate() {
+            if !falls(pair[0], pair[1]) {
+                let got = format!("sigma / alpha = {} after {}", pair[1].ratio(), pair[0].ratio());
+                errors.push(ValueError::new(format!("levels[{}]", i + 1), got, "noise that falls"));
+            }
+        }
+        all_good(errors)?;
+        Ok(Self { stages: solver.stages(levels), solver, variance })
     }
 
-    /// The steps in the order they run.
-    pub fn steps(&self) -> &[PlannedStep] {
-        &self.steps
+    /// The evaluations in the order they run.
+    pub fn stages(&self) -> &[Stage] {
+        &self.stages
+    }
+
+    /// How x moves.
+    pub fn solver(&self) -> Solver {
+        self.solver
+    }
+
+    /// Noise of ancestral sampling.
+    pub fn variance(&self) -> Variance {
+        self.variance
     }
 
     /// Number of network evaluations.
     #[expect(clippy::len_without_is_empty, reason = "a plan is never empty")]
     pub fn len(&self) -> usize {
-        self.steps.len()
+        self.stages.len()
     }
+}
+
+/// Noise over signal falls; written without a division, for the level that is pure noise.
+fn falls(from: Level, to: Level) -> bool {
+    to.sigma * from.alpha < from.sigma * to.alpha
 }

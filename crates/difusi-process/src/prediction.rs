@@ -1,175 +1,194 @@
 //! What the network outputs, and how x_0 and eps follow from it.
 //!
-//! Every parameterisation is linear in (x_0, eps), so two pairs of numbers per step say everything. Sources: DDPM
-//! (arXiv:2006.11239) section 3.2 for epsilon and the posterior mean; Salimans & Ho (arXiv:2202.00512) appendix D for velocity.
+//! Every parameterisation is linear in (x_0, eps), so two pairs of numbers per level say everything. Sources: DDPM
+//! (arXiv:2006.11239) section 3.2 for epsilon and the posterior mean; Salimans & Ho (arXiv:2202.00512) appendix D for velocity;
+//! Karras et al. (arXiv:2206.00364) section 5 for EDM; Liu et al. (arXiv:2209.03003) for flow.
 
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ProcessError, Tables,
-    forward::{check_pair, combine},
+    Jump, Level, ProcessError,
+    choice::choice,
+    error::{Checks, ValueError},
+    forward::{combine, require_levels},
 };
 
 /// What the network is trained to output, given x_t and t.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Prediction {
     /// The noise eps.
     #[serde(alias = "eps")]
-    Epsilon,
+    Epsilon {},
     /// The data x_0, which diffusers calls `sample`.
     #[serde(alias = "sample")]
-    X0,
+    X0 {},
     /// `v = alpha eps - sigma x_0`: well conditioned at both ends.
-    #[default]
     #[serde(alias = "v")]
-    Velocity,
-    /// The mean of q(x_{t-1} | x_t, x_0), eq. 7; at the first step that is x_0.
-    PosteriorMean,
+    Velocity {},
+    /// The mean of q(x_{t-1} | x_t, x_0), eq. 7; at the first step that is x_0. Of discrete processes only.
+    PosteriorMean {},
+    /// `eps - x_0`, the velocity of the straight line from data to noise.
+    Flow {},
+    /// EDM's F: `x_0 = c_skip x + c_out F` with the network seeing `c_in x`, all of unit variance.
+    Edm {
+        /// Standard deviation of the data, above 0. Default 0.5.
+        #[serde(default = "half")]
+        sigma_data: f64,
+    },
+}
+
+choice! { Prediction:
+    Epsilon = "epsilon" true, X0 = "x0" true, Velocity = "velocity" true, PosteriorMean = "posterior_mean" true,
+    Flow = "flow" true, Edm = "edm" false,
+}
+
+fn half() -> f64 {
+    0.5
+}
+
+impl Default for Prediction {
+    /// Velocity.
+    fn default() -> Self {
+        Self::Velocity {}
+    }
 }
 
 impl Prediction {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Epsilon, Self::X0, Self::Velocity, Self::PosteriorMean];
+    pub const ALL: [Self; 6] = [
+        Self::Epsilon {},
+        Self::X0 {},
+        Self::Velocity {},
+        Self::PosteriorMean {},
+        Self::Flow {},
+        Self::Edm { sigma_data: 0.5 },
+    ];
 
-    /// The name configs use.
-    pub const fn name(self) -> &'static str {
+    /// Everything wrong with the parameters.
+    pub fn check(&self) -> Vec<ValueError> {
+        let mut checks = Checks::default();
+        if let Self::Edm { sigma_data } = self {
+            let good = *sigma_data > 0.0 && sigma_data.is_finite();
+            checks.require(good, "prediction.sigma_data", sigma_data, "a number above 0");
+        }
+        checks.0
+    }
+
+    /// Factor of x_t in what the network sees; 1 for all but EDM, whose `c_in` belongs to `x_t / alpha`.
+    pub fn input_scale(self, level: Level) -> f64 {
         match self {
-            Self::Epsilon => "epsilon",
-            Self::X0 => "x0",
-            Self::Velocity => "velocity",
-            Self::PosteriorMean => "posterior_mean",
+            Self::Edm { sigma_data } => 1.0 / (level.alpha * sigma_data).hypot(level.sigma),
+            _ => 1.0,
         }
     }
 
-    /// `(a, b)` with `target = a x_0 + b eps` at the valid step `t`.
-    pub(crate) fn target_factors(self, tables: &Tables, t: usize) -> (f64, f64) {
-        let (alpha, sigma) = (tables.alpha_bars[t].sqrt(), (1.0 - tables.alpha_bars[t]).sqrt());
+    /// `(a, b)` with `output = a x_0 + b eps`.
+    pub fn target_factors(self, level: Level) -> (f64, f64) {
+        let Level { alpha, sigma, .. } = level;
         match self {
-            Self::Epsilon => (0.0, 1.0),
-            Self::X0 => (1.0, 0.0),
-            Self::Velocity => (-sigma, alpha),
-            Self::PosteriorMean => {
-                let (c0, ct) = (tables.posterior_mean_x0[t], tables.posterior_mean_xt[t]);
+            Self::Epsilon {} => (0.0, 1.0),
+            Self::X0 {} => (1.0, 0.0),
+            Self::Velocity {} => (-sigma, alpha),
+            Self::Flow {} => (-1.0, 1.0),
+            Self::PosteriorMean {} => {
+                let (c0, ct) = before(level).posterior_mean();
                 (c0 + ct * alpha, ct * sigma)
             }
-        }
-    }
-
-    /// `(a, b)` with `x_0 = a output + b x_t` at the valid step `t`.
-    fn x0_factors(self, tables: &Tables, t: usize) -> (f64, f64) {
-        let (alpha, sigma) = (tables.alpha_bars[t].sqrt(), (1.0 - tables.alpha_bars[t]).sqrt());
-        match self {
-            Self::Epsilon => (-sigma / alpha, 1.0 / alpha),
-            Self::X0 => (1.0, 0.0),
-            Self::Velocity => (-sigma, alpha),
-            Self::PosteriorMean => {
-                let (c0, ct) = (tables.posterior_mean_x0[t], tables.posterior_mean_xt[t]);
-                (1.0 / c0, -ct / c0)
+            Self::Edm { sigma_data } => {
+                let total = (alpha * sigma_data).hypot(sigma); // deviation of x_t
+                (sigma / (sigma_data * total), -sigma_data * alpha / total)
             }
         }
     }
 
-    /// `(a, b)` with `eps = a output + b x_t` at the valid step `t`.
-    fn eps_factors(self, tables: &Tables, t: usize) -> (f64, f64) {
-        let (alpha, sigma) = (tables.alpha_bars[t].sqrt(), (1.0 - tables.alpha_bars[t]).sqrt());
+    /// `(a, b)` with `x_0 = a output + b x_t`.
+    pub fn x0_factors(self, level: Level) -> (f64, f64) {
+        let Level { alpha, sigma, .. } = level;
         match self {
-            Self::Epsilon => (1.0, 0.0),
-            Self::Velocity => (alpha, sigma),
-            Self::X0 | Self::PosteriorMean => {
-                let (a, b) = self.x0_factors(tables, t);
+            Self::Epsilon {} => (-sigma / alpha, 1.0 / alpha),
+            Self::X0 {} => (1.0, 0.0),
+            Self::Velocity {} => {
+                let norm = alpha * alpha + sigma * sigma;
+                (-sigma / norm, alpha / norm)
+            }
+            Self::Flow {} => (-sigma / (alpha + sigma), 1.0 / (alpha + sigma)),
+            Self::PosteriorMean {} => {
+                let (c0, ct) = before(level).posterior_mean();
+                (1.0 / c0, -ct / c0)
+            }
+            Self::Edm { sigma_data } => {
+                let total = (alpha * sigma_data).hypot(sigma);
+                (sigma * sigma_data / total, alpha * (sigma_data / total).powi(2)) // c_out, c_skip / alpha
+            }
+        }
+    }
+
+    /// `(a, b)` with `eps = a output + b x_t`.
+    pub fn eps_factors(self, level: Level) -> (f64, f64) {
+        let Level { alpha, sigma, .. } = level;
+        match self {
+            Self::Epsilon {} => (1.0, 0.0),
+            Self::Velocity {} => {
+                let norm = alpha * alpha + sigma * sigma;
+                (alpha / norm, sigma / norm)
+            }
+            Self::Flow {} => (alpha / (alpha + sigma), 1.0 / (alpha + sigma)),
+            Self::Edm { sigma_data } => {
+                let total = (alpha * sigma_data).hypot(sigma);
+                (-sigma_data * alpha / total, sigma / (total * total))
+            }
+            Self::X0 {} | Self::PosteriorMean {} => {
+                let (a, b) = self.x0_factors(level);
                 (-alpha * a / sigma, (1.0 - alpha * b) / sigma)
             }
         }
     }
 
     /// By how much the error of the output exceeds the error of x_0, both squared: `|output error|^2 / |x_0 error|^2`.
-    pub(crate) fn squared_gain(self, tables: &Tables, t: usize) -> f64 {
-        self.x0_factors(tables, t).0.powi(-2)
+    pub fn squared_gain(self, level: Level) -> f64 {
+        self.x0_factors(level).0.powi(-2)
     }
 
-    /// The number the network should output for one pixel.
+    /// What the network should output. `x0`, `eps` `[B, H, W, C]`; one level per image.
     ///
     /// # Errors
-    /// [`ProcessError::Step`] unless `t < T`.
-    pub fn target_at(self, tables: &Tables, t: usize, x0: f64, eps: f64) -> Result<f64, ProcessError> {
-        tables.require_step(t)?;
-        let (a, b) = self.target_factors(tables, t);
-        Ok(a * x0 + b * eps)
+    /// Another number of levels than images, or shapes that differ.
+    pub fn target(self, levels: &[Level], x0: Tensor<4>, eps: Tensor<4>) -> Result<Tensor<4>, ProcessError> {
+        apply(levels, (x0, eps), |level| self.target_factors(level))
     }
 
-    /// x_0 of one pixel from the network's output.
+    /// x_0 from the network's output. `output`, `x_t` `[B, H, W, C]`; one level per image.
     ///
     /// # Errors
-    /// [`ProcessError::Step`] unless `t < T`.
-    pub fn to_x0_at(self, tables: &Tables, t: usize, output: f64, x_t: f64) -> Result<f64, ProcessError> {
-        tables.require_step(t)?;
-        let (a, b) = self.x0_factors(tables, t);
-        Ok(a * output + b * x_t)
+    /// Another number of levels than images, or shapes that differ.
+    pub fn to_x0(self, levels: &[Level], output: Tensor<4>, x_t: Tensor<4>) -> Result<Tensor<4>, ProcessError> {
+        apply(levels, (output, x_t), |level| self.x0_factors(level))
     }
 
-    /// eps of one pixel from the network's output.
+    /// eps from the network's output. `output`, `x_t` `[B, H, W, C]`; one level per image.
     ///
     /// # Errors
-    /// [`ProcessError::Step`] unless `t < T`.
-    pub fn to_eps_at(self, tables: &Tables, t: usize, output: f64, x_t: f64) -> Result<f64, ProcessError> {
-        tables.require_step(t)?;
-        let (a, b) = self.eps_factors(tables, t);
-        Ok(a * output + b * x_t)
-    }
-
-    /// What the network should output. `x0`, `eps` `[B, H, W, C]`; one 0-based step per image.
-    ///
-    /// # Errors
-    /// Steps outside the schedule, or shapes that differ.
-    pub fn target(
-        self,
-        tables: &Tables,
-        t: &[usize],
-        x0: Tensor<4>,
-        eps: Tensor<4>,
-    ) -> Result<Tensor<4>, ProcessError> {
-        apply(tables, t, (x0, eps), |t| self.target_factors(tables, t))
-    }
-
-    /// x_0 from the network's output. `output`, `x_t` `[B, H, W, C]`; one 0-based step per image.
-    ///
-    /// # Errors
-    /// Steps outside the schedule, or shapes that differ.
-    pub fn to_x0(
-        self,
-        tables: &Tables,
-        t: &[usize],
-        output: Tensor<4>,
-        x_t: Tensor<4>,
-    ) -> Result<Tensor<4>, ProcessError> {
-        apply(tables, t, (output, x_t), |t| self.x0_factors(tables, t))
-    }
-
-    /// eps from the network's output. `output`, `x_t` `[B, H, W, C]`; one 0-based step per image.
-    ///
-    /// # Errors
-    /// Steps outside the schedule, or shapes that differ.
-    pub fn to_eps(
-        self,
-        tables: &Tables,
-        t: &[usize],
-        output: Tensor<4>,
-        x_t: Tensor<4>,
-    ) -> Result<Tensor<4>, ProcessError> {
-        apply(tables, t, (output, x_t), |t| self.eps_factors(tables, t))
+    /// Another number of levels than images, or shapes that differ.
+    pub fn to_eps(self, levels: &[Level], output: Tensor<4>, x_t: Tensor<4>) -> Result<Tensor<4>, ProcessError> {
+        apply(levels, (output, x_t), |level| self.eps_factors(level))
     }
 }
 
-/// `a x + b y` with the factors of each image's step.
+/// The single step into a level.
+fn before(level: Level) -> Jump {
+    let alpha = level.alpha_prev;
+    Jump { from: level, to: Level::new(level.t - 1.0, alpha, (1.0 - alpha * alpha).max(0.0).sqrt()) }
+}
+
+/// `a x + b y` with the factors of each image's level.
 fn apply(
-    tables: &Tables,
-    t: &[usize],
+    levels: &[Level],
     (x, y): (Tensor<4>, Tensor<4>),
-    factors: impl Fn(usize) -> (f64, f64),
+    factors: impl Fn(Level) -> (f64, f64),
 ) -> Result<Tensor<4>, ProcessError> {
-    check_pair(tables, &x, t, &y)?;
-    let (a, b) = t.iter().map(|&t| factors(t)).unzip();
+    require_levels(levels, &x, &y)?;
+    let (a, b) = levels.iter().map(|&level| factors(level)).unzip();
     Ok(combine((a, x), (b, y)))
 }

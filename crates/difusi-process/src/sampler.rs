@@ -3,19 +3,43 @@
 use burn::tensor::Tensor;
 use difusi_core::Cond;
 
-use crate::{Denoise, NoiseSource, Plan, PlannedStep, ProcessError, forward::require_same};
+use crate::{
+    Denoise, Jump, NoiseSource, Plan, ProcessError, Stage,
+    forward::require_same,
+    solver::{Estimate, Moment, Noises, weighted},
+};
+
+/// Estimates that a multi-step solver can look back on, the newest included.
+pub(crate) const MEMORY: usize = 6;
 
 /// What one step of sampling leaves behind.
 #[derive(Clone, Debug)]
 pub struct SampleStep {
-    /// Number of the step, from 0.
+    /// Number of the network evaluation, from 0.
     pub index: usize,
-    /// The 0-based step the network was asked about.
-    pub t: usize,
+    /// The time the network was asked about.
+    pub t: f64,
     /// The picture after the step, `[B, H, W, C]`: x_s, and at the end the sample.
     pub x: Tensor<4>,
     /// The estimate of x_0 made at `t`, thresholded, `[B, H, W, C]`.
     pub x0: Tensor<4>,
+}
+
+/// What else happens to x, besides the solver's steps: the known part of a picture that is put back, for one.
+pub trait Constrain {
+    /// x right before the network is asked about it at `stage.at`, `[B, H, W, C]`.
+    ///
+    /// # Errors
+    /// Whatever stops it.
+    fn constrain(&mut self, x: Tensor<4>, stage: &Stage) -> Result<Tensor<4>, ProcessError>;
+
+    /// The sample, `[B, H, W, C]`. Unchanged by default.
+    ///
+    /// # Errors
+    /// Whatever stops it.
+    fn finish(&mut self, x: Tensor<4>) -> Result<Tensor<4>, ProcessError> {
+        Ok(x)
+    }
 }
 
 /// Runs a [`Plan`] from noise to data, one network evaluation per item. Ends after the first error.
@@ -25,16 +49,26 @@ pub struct Sampler<'a> {
     denoiser: &'a dyn Denoise,
     plan: &'a Plan,
     x: Tensor<4>,
-    source: NoiseSource,
+    start: Tensor<4>,
+    past: Vec<Estimate>,
+    noises: Noises,
+    constraint: Option<&'a mut dyn Constrain>,
     cond: Cond,
     index: usize,
 }
 
 impl<'a> Sampler<'a> {
-    /// Starts at `start` `[B, H, W, C]`: x at the plan's first step, from [`NoiseSource::initial`] or anything else.
+    /// Starts at `start` `[B, H, W, C]`: x at the plan's first level, from [`NoiseSource::initial`] or anything else.
     pub fn new(denoiser: &'a dyn Denoise, plan: &'a Plan, start: Tensor<4>, source: NoiseSource, cond: Cond) -> Self {
         denoiser.begin();
-        Self { denoiser, plan, x: start, source, cond, index: 0 }
+        let (noises, x) = (Noises::new(source), start.clone());
+        Self { denoiser, plan, x, start, past: Vec::new(), noises, constraint: None, cond, index: 0 }
+    }
+
+    /// The same run under a constraint.
+    #[must_use]
+    pub fn constrained(self, constraint: &'a mut dyn Constrain) -> Self {
+        Self { constraint: Some(constraint), ..self }
     }
 
     /// The picture as it stands, `[B, H, W, C]`.
@@ -51,22 +85,42 @@ impl<'a> Sampler<'a> {
         Ok(self.x)
     }
 
-    fn step(&mut self, planned: &PlannedStep) -> Result<SampleStep, ProcessError> {
-        let t = planned.level.t;
-        let x0 = self.denoiser.denoise(self.x.clone(), planned.level, &self.cond)?.x0;
-        require_same(&self.x, "the denoiser's x_0", &x0)?;
-        let by = planned.transition;
-        let mut x = x0.clone() * by.x0 as f32;
-        if by.x_t != 0.0 {
-            x = x + self.x.clone() * by.x_t as f32;
+    fn step(&mut self, stage: &Stage, last: bool) -> Result<SampleStep, ProcessError> {
+        let mut x = self.lifted(stage)?;
+        if let Some(constraint) = &mut self.constraint {
+            x = constraint.constrain(x, stage)?;
         }
-        if planned.next.is_some()
-            && let Some(noise) = self.source.step(&self.x, t, by.noise > 0.0)?
-        {
-            x = x + noise * by.noise as f32;
+        let said = self.denoiser.denoise(x.clone(), stage.at, &self.cond)?;
+        require_same(&x, "the denoiser's x_0", &said.x0)?;
+        if stage.part == 0 {
+            self.start = x.clone();
         }
-        self.x = x.clone();
-        Ok(SampleStep { index: self.index, t, x, x0 })
+        if self.past.len() == MEMORY {
+            self.past.remove(0);
+        }
+        let x0 = said.x0.clone();
+        self.past.push(Estimate { at: stage.at, x, x0: said.x0, eps: said.eps, variance: said.variance });
+        let moment = Moment {
+            stages: self.plan.stages(),
+            index: self.index,
+            start: &self.start,
+            past: &self.past,
+            variance: self.plan.variance(),
+        };
+        self.x = self.plan.solver().advance(&moment, &mut self.noises)?;
+        self.noises.end_stage(&self.x, last)?;
+        if let (true, Some(constraint)) = (last, &mut self.constraint) {
+            self.x = constraint.finish(self.x.clone())?;
+        }
+        Ok(SampleStep { index: self.index, t: stage.at.t, x: self.x.clone(), x0 })
+    }
+
+    /// x at the stage's level: noised where the stage lifts it.
+    fn lifted(&mut self, stage: &Stage) -> Result<Tensor<4>, ProcessError> {
+        let Some(lift) = stage.lift else { return Ok(self.x.clone()) };
+        let jump = Jump { from: stage.at, to: lift.from };
+        let noise = self.noises.normal(&self.x)?;
+        Ok(weighted(&[(jump.scale(), &self.x), (jump.beta().sqrt() * lift.scale, &noise)]))
     }
 }
 
@@ -74,8 +128,8 @@ impl Iterator for Sampler<'_> {
     type Item = Result<SampleStep, ProcessError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let planned = *self.plan.steps().get(self.index)?;
-        let step = self.step(&planned);
+        let stage = *self.plan.stages().get(self.index)?;
+        let step = self.step(&stage, self.index + 1 == self.plan.len());
         self.index = if step.is_ok() { self.index + 1 } else { self.plan.len() };
         Some(step)
     }

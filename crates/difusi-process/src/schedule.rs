@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ProcessError, Tables, ValueError,
+    Process, ProcessError, Tables, ValueError,
     choice::{Choice, choice},
     error::{Checks, all_good},
 };
@@ -249,6 +249,14 @@ impl Schedule {
     pub fn tables(&self, timesteps: usize) -> Result<Tables, ProcessError> {
         all_good(self.check(timesteps))?;
         Ok(Tables::from_betas(self.betas(timesteps)))
+    }
+
+    /// The process with `timesteps` steps.
+    ///
+    /// # Errors
+    /// [`ProcessError::Values`] with everything [`Schedule::check`] finds.
+    pub fn process(&self, timesteps: usize) -> Result<Process, ProcessError> {
+        Ok(Process::Discrete(self.tables(timesteps)?))
     }
 
     /// beta_1..beta_T of a schedule that passed its check.

@@ -1,6 +1,6 @@
 //! The numbers of a discrete process, per step, in f64: DDPM (arXiv:2006.11239) eq. 4 and 7.
 
-use crate::ProcessError;
+use crate::{Level, ProcessError};
 
 /// Smallest variance whose logarithm is taken. The posterior variance is 0 at the first step; denoising-diffusion-pytorch and
 /// diffusers clamp here too (DDPM's own code instead repeats the second step's variance).
@@ -9,24 +9,6 @@ const VARIANCE_MIN: f64 = 1e-20;
 /// Above this, x_T still shows the data and sampling from N(0, I) starts in the wrong place. Linear 1e-4..0.02 with T = 1000
 /// ends at 4e-5; Stable Diffusion's scaled_linear at 4.7e-3 is known to hurt (arXiv:2305.08891).
 const FINAL_ALPHA_BAR_MAX: f64 = 1e-3;
-
-/// How much signal and noise one step holds: `x_t = alpha x_0 + sigma eps`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Level {
-    /// 0-based step: what the network receives.
-    pub t: usize,
-    /// `sqrt(alpha-bar)`, in (0, 1).
-    pub alpha: f64,
-    /// `sqrt(1 - alpha-bar)`, in (0, 1).
-    pub sigma: f64,
-}
-
-impl Level {
-    /// Signal-to-noise ratio `alpha^2 / sigma^2`.
-    pub fn snr(self) -> f64 {
-        (self.alpha / self.sigma).powi(2)
-    }
-}
 
 /// Every column has one number per step, at the 0-based index t.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,7 +73,16 @@ impl Tables {
     pub fn level(&self, t: usize) -> Result<Level, ProcessError> {
         self.require_step(t)?;
         let alpha_bar = self.alpha_bars[t];
-        Ok(Level { t, alpha: alpha_bar.sqrt(), sigma: (1.0 - alpha_bar).sqrt() })
+        let (alpha, sigma) = (alpha_bar.sqrt(), (1.0 - alpha_bar).sqrt());
+        Ok(Level { t: t as f64, alpha, sigma, alpha_prev: self.alpha_bars_prev[t].sqrt() })
+    }
+
+    /// Signal and noise of each of these 0-based steps.
+    ///
+    /// # Errors
+    /// [`ProcessError::Step`] unless all are below T.
+    pub fn levels(&self, t: &[usize]) -> Result<Vec<Level>, ProcessError> {
+        t.iter().map(|&t| self.level(t)).collect()
     }
 
     /// alpha-bar of a 0-based step, or 1 for the data itself (`None`).

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Prediction, ProcessError, Tables,
+    Level, Prediction,
     choice::choice,
     error::{Checks, ValueError},
 };
@@ -50,17 +50,13 @@ impl Weighting {
         checks.0
     }
 
-    /// Factor of the loss on the output of `prediction` at the 0-based step `t`.
-    ///
-    /// # Errors
-    /// [`ProcessError::Step`] unless `t < T`.
-    pub fn weight(self, prediction: Prediction, tables: &Tables, t: usize) -> Result<f64, ProcessError> {
-        tables.require_step(t)?;
-        let snr = tables.snr[t];
-        Ok(match self {
+    /// Factor of the loss on the output of `prediction` at `level`.
+    pub fn weight(self, prediction: Prediction, level: Level) -> f64 {
+        let snr = level.snr();
+        match self {
             Self::Simple {} => 1.0,
-            Self::Snr {} => snr / prediction.squared_gain(tables, t),
-            Self::MinSnr { gamma } => snr.min(gamma) / prediction.squared_gain(tables, t),
-        })
+            Self::Snr {} => snr / prediction.squared_gain(level),
+            Self::MinSnr { gamma } => snr.min(gamma) / prediction.squared_gain(level),
+        }
     }
 }

@@ -83,7 +83,7 @@ pub fn noise_strip(path: &Path, options: &NoiseOptions, device: &Device) -> Resu
     for &step in steps.iter().filter(|s| **s > 0) {
         let eps = noise.normal(Draw::Target, 0..1, step as u32, h * w * c);
         let eps = Tensor::from_data(TensorData::new(eps, [1, h, w, c]), device);
-        closed_form.extend(pictures(q_sample(&tables, x0.clone(), &[step - 1], eps)?));
+        closed_form.extend(pictures(q_sample(&[tables.level(step - 1)?], x0.clone(), eps)?));
     }
     let mut step_by_step = pictures(x0.clone());
     for (i, x) in ForwardWalk::new(&tables, x0, noise, 0).enumerate() {

@@ -204,9 +204,10 @@ impl<'a> Sampler<'a> {
         let Some([a, b]) = &self.ends else { return Err(Error::value("the pictures", "absent", "two of them")) };
         let eps = NoiseSource::counter(self.options.seed, 0).initial(self.shape(1), &self.device)?;
         let ends = [a, b].map(|x| [x.clone(), eps.clone()]);
+        let level = self.diffusion.level(t)?;
         let parts = range.map(|i| {
             let [a, b] = ends.clone();
-            mix(&self.diffusion.tables, a, b, t, self.fraction(i))
+            mix(level, a, b, self.fraction(i))
         });
         Ok(Tensor::cat(parts.collect::<Result<_, _>>()?, 0))
     }

@@ -100,7 +100,7 @@ fn peer_arguments_translate() {
     let defaults = peer(r#"{"image_size": 32}"#);
     let (ours, sample) = (defaults.diffusion(), defaults.sample());
     assert_eq!(ours.value.schedule, Schedule::Sigmoid { start: -3.0, end: 3.0, tau: 1.0 });
-    assert_eq!((ours.value.prediction, ours.value.weighting), (Prediction::Velocity, Weighting::Snr {}));
+    assert_eq!((ours.value.prediction, ours.value.weighting), (Prediction::Velocity {}, Weighting::Snr {}));
     assert!(ours.notes.is_empty());
     assert_eq!((sample.solver, sample.steps), (Solver::Ancestral {}, 1000));
     assert_eq!(defaults.image_size.unwrap().sides(), [32, 32]);
@@ -149,6 +149,6 @@ fn peer_arguments_round_trip() {
     assert_eq!(GaussianDiffusion::from_ours(&ours, &SampleConfig::default()).unwrap().notes.len(), 2);
     let geometric = Schedule::Geometric { beta_start: 1e-4, beta_end: 0.02 };
     let ours =
-        DiffusionConfig { schedule: geometric, prediction: Prediction::PosteriorMean, ..DiffusionConfig::default() };
+        DiffusionConfig { schedule: geometric, prediction: Prediction::PosteriorMean {}, ..DiffusionConfig::default() };
     assert_eq!(GaussianDiffusion::from_ours(&ours, &SampleConfig::default()).unwrap_err().len(), 2);
 }

@@ -16,7 +16,7 @@ fn steps_agree_with_closed_form() {
         let (mean, var) = moments(&values(walked.by_ref().nth(t - last).unwrap()));
         last = t + 1;
         let eps = tensor(Noise::new(4).normal(Draw::Forward, 0..16, t as u32, 2048), shape);
-        let closed = moments(&values(q_sample(&tables, filled(x0, shape), &[t; 16], eps).unwrap()));
+        let closed = moments(&values(q_sample(&tables.levels(&[t; 16]).unwrap(), filled(x0, shape), eps).unwrap()));
         let level = tables.level(t).unwrap();
         let exact = (level.alpha * f64::from(x0), level.sigma.powi(2));
         for (mean, var) in [(mean, var), closed] {
@@ -32,12 +32,12 @@ fn steps_agree_with_closed_form() {
 fn first_step_is_closed_form() {
     let (tables, shape) = (linear(100), [3, 2, 2, 3]);
     let (x0, eps) = (wavy(shape, 0.0), wavy(shape, 1.0));
-    let closed = values(q_sample(&tables, x0.clone(), &[0, 0, 0], eps.clone()).unwrap());
+    let closed = values(q_sample(&tables.levels(&[0, 0, 0]).unwrap(), x0.clone(), eps.clone()).unwrap());
     check_all_close("x_1", &values(q_step(&tables, x0.clone(), &[0; 3], eps.clone()).unwrap()), &closed, 1e-6);
-    let mixed = values(q_sample(&tables, x0.clone(), &[5, 0, 99], eps.clone()).unwrap());
+    let mixed = values(q_sample(&tables.levels(&[5, 0, 99]).unwrap(), x0.clone(), eps.clone()).unwrap());
     assert_eq!(mixed[12..24], closed[12..24]);
     for (image, t) in [(0, 5), (2, 99)] {
-        let alone = values(q_sample(&tables, x0.clone(), &[t; 3], eps.clone()).unwrap());
+        let alone = values(q_sample(&tables.levels(&[t; 3]).unwrap(), x0.clone(), eps.clone()).unwrap());
         assert_eq!(mixed[12 * image..12 * image + 12], alone[12 * image..12 * image + 12]);
     }
 }
@@ -90,10 +90,10 @@ fn two_steps_merge() {
 fn wrong_calls_are_errors() {
     let tables = linear(50);
     let (x, small) = (wavy([2, 2, 2, 1], 0.0), wavy([2, 2, 1, 1], 0.0));
-    let error = q_sample(&tables, x.clone(), &[0, 50], x.clone()).unwrap_err().to_string();
+    let error = tables.levels(&[0, 50]).unwrap_err().to_string();
     assert_eq!(error, "step t is 50; expected 0..=49 (the schedule has 50 steps)");
-    let error = q_sample(&tables, x.clone(), &[0], x.clone()).unwrap_err().to_string();
-    assert_eq!(error, "t has shape [1]; expected one step for each of 2 images");
+    let error = q_sample(&tables.levels(&[0]).unwrap(), x.clone(), x.clone()).unwrap_err().to_string();
+    assert_eq!(error, "the list of levels has shape [1]; expected one for each of 2 images");
     assert!(q_step(&tables, x, &[0, 1], small).is_err());
 }
 
@@ -115,8 +115,9 @@ fn slerp_walks_a_great_circle() {
 fn mixing_interpolates() {
     let (tables, shape) = (linear(50), [1, 2, 2, 1]);
     let (a, b, eps) = (wavy(shape, 0.0), wavy(shape, 2.0), wavy(shape, 4.0));
-    let at = |x| values(q_sample(&tables, x, &[20], eps.clone()).unwrap());
-    let mixed = |lambda| values(mix(&tables, [a.clone(), eps.clone()], [b.clone(), eps.clone()], 20, lambda).unwrap());
+    let level = tables.level(20).unwrap();
+    let at = |x| values(q_sample(&tables.levels(&[20]).unwrap(), x, eps.clone()).unwrap());
+    let mixed = |lambda| values(mix(level, [a.clone(), eps.clone()], [b.clone(), eps.clone()], lambda).unwrap());
     check_all_close("0", &mixed(0.0), &at(a.clone()), 1e-6);
     check_all_close("1", &mixed(1.0), &at(b.clone()), 1e-6);
     check_all_close("half", &mixed(0.5), &at((a.clone() + b.clone()) * 0.5), 1e-6);

@@ -61,7 +61,7 @@ fn check_run(name: &str, prediction: Prediction, variance: Variance, solver: Sol
 #[test]
 fn ddim_is_diffusers() {
     let predictions =
-        [("epsilon", Prediction::Epsilon), ("sample", Prediction::X0), ("v_prediction", Prediction::Velocity)];
+        [("epsilon", Prediction::Epsilon {}), ("sample", Prediction::X0 {}), ("v_prediction", Prediction::Velocity {})];
     for (name, prediction) in predictions {
         check_run(&format!("ddim.{name}"), prediction, Variance::FixedSmall {}, Solver::Ddim { eta: 0.5 });
     }
@@ -71,6 +71,6 @@ fn ddim_is_diffusers() {
 #[test]
 fn ancestral_is_diffusers() {
     for (name, variance) in [("fixed_small", Variance::FixedSmall {}), ("fixed_large", Variance::FixedLarge {})] {
-        check_run(&format!("ancestral.{name}"), Prediction::Epsilon, variance, Solver::Ancestral {});
+        check_run(&format!("ancestral.{name}"), Prediction::Epsilon {}, variance, Solver::Ancestral {});
     }
 }

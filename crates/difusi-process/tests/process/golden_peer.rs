@@ -3,8 +3,8 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use difusi_core::{Cond, Inputs, Network};
 use difusi_process::{
-    Diffusion, Grid, NetworkDenoiser, NoiseSource, Plan, Sampler, Solver, Tables, Threshold, TorchRng, TrainingInputs,
-    mix, peer::GaussianDiffusion, sample,
+    Diffusion, Grid, Level, NetworkDenoiser, NoiseSource, Plan, Sampler, Solver, Tables, Threshold, TorchRng,
+    TrainingInputs, mix, peer::GaussianDiffusion, sample,
 };
 
 use crate::common::{Golden, channels_first, check_all_close, values};
@@ -64,7 +64,7 @@ fn tables_are_the_peers() {
     let golden = Golden::open("peer.safetensors");
     let to_f32 = |column: &[f64]| column.iter().map(|v| *v as f32).collect::<Vec<_>>();
     for schedule in ["linear", "cosine", "sigmoid"] {
-        let tables = build(&arguments("pred_v", schedule, "")).tables;
+        let tables = build(&arguments("pred_v", schedule, "")).process.tables().unwrap().clone();
         let columns: [(&str, Column, f32); 6] = [
             ("betas", |t| &t.betas, 5e-6),
             ("alphas_cumprod", |t| &t.alpha_bars, 1e-7),
@@ -80,7 +80,7 @@ fn tables_are_the_peers() {
         let mut long = arguments("pred_v", schedule, "");
         long.timesteps = 1000;
         let expected = golden.get(&format!("tables1000.{schedule}.alphas_cumprod")).1;
-        check_all_close(schedule, &to_f32(&build(&long).tables.alpha_bars), &expected, 1e-7);
+        check_all_close(schedule, &to_f32(&build(&long).process.tables().unwrap().alpha_bars), &expected, 1e-7);
     }
 }
 
@@ -144,9 +144,9 @@ fn interpolation_is_the_peers() {
     let mut source = NoiseSource::torch(9);
     let mut noise = || source.initial([2, 4, 5, 3], &Device::flex()).unwrap();
     let (eps1, eps2) = (noise(), noise());
-    let start = mix(&d.tables, [x1, eps1], [x2, eps2], 20, 0.3).unwrap();
-    let times: Vec<usize> = (0..20).rev().collect();
-    let plan = Plan::new(&d.tables, &times, Solver::Ancestral {}, d.variance).unwrap();
+    let start = mix(d.level(20).unwrap(), [x1, eps1], [x2, eps2], 0.3).unwrap();
+    let levels: Vec<Level> = (-1..20).rev().map(|t| d.process.level(f64::from(t))).collect();
+    let plan = Plan::new(&levels, Solver::Ancestral {}, d.variance).unwrap();
     let net = Fake { self_condition: true };
     let denoiser = NetworkDenoiser::new(&net, &d, Threshold::Static {});
     let found = sample(&denoiser, &plan, start, source, Cond::None).unwrap();
@@ -162,13 +162,20 @@ fn losses_are_the_peers() {
         for (weight, flag) in [("snr", "false"), ("min_snr", "true")] {
             let more = format!(r#", "min_snr_loss_weight": {flag}, "min_snr_gamma": 4"#);
             let d = build(&arguments(objective, schedule, &more));
+            let levels: Vec<Level> = t.iter().map(|&t| d.level(t).unwrap()).collect();
             for (name, guess) in [("plain", false), ("guess", true)] {
                 if guess && !self_condition {
                     continue;
                 }
                 let (x0, eps) = (golden.images("loss.x"), golden.images("loss.noise"));
-                let inputs =
-                    TrainingInputs { x0, t: t.clone(), eps, cond: Cond::None, self_condition: guess, dropout: None };
+                let inputs = TrainingInputs {
+                    x0,
+                    levels: levels.clone(),
+                    eps,
+                    cond: Cond::None,
+                    self_condition: guess,
+                    dropout: None,
+                };
                 let found = values(d.training_loss(&Fake { self_condition }, inputs).unwrap());
                 let expected = golden.get(&format!("loss.{objective}.{weight}.{name}")).1;
                 for (found, expected) in found.iter().zip(&expected) {

@@ -1,8 +1,12 @@
 //! Parameterisations, and the weights that make their losses comparable.
 
-use difusi_process::{Prediction, Schedule, Weighting, q_posterior, q_sample};
+use difusi_process::{Choice, Level, Prediction, Schedule, Weighting, q_posterior, q_sample};
 
 use crate::common::{check_all_close, check_close, linear, values, wavy};
+
+fn at((a, b): (f64, f64), x: f64, y: f64) -> f64 {
+    a * x + b * y
+}
 
 /// x_0 and eps follow from the target, for every prediction, schedule and time, the first step included.
 #[test]
@@ -13,9 +17,9 @@ fn prediction_inverts_target() {
             for t in [0, 1, 50, 98] {
                 let (x0, eps, level) = (0.3, -1.7, tables.level(t).unwrap());
                 let x_t = level.alpha * x0 + level.sigma * eps;
-                let out = p.target_at(&tables, t, x0, eps).unwrap();
-                check_close(p.to_x0_at(&tables, t, out, x_t).unwrap(), x0, 1e-9);
-                check_close(p.to_eps_at(&tables, t, out, x_t).unwrap(), eps, 1e-9);
+                let out = at(p.target_factors(level), x0, eps);
+                check_close(at(p.x0_factors(level), out, x_t), x0, 1e-9);
+                check_close(at(p.eps_factors(level), out, x_t), eps, 1e-9);
             }
         }
     }
@@ -24,20 +28,20 @@ fn prediction_inverts_target() {
 /// The tensor versions do the same, each image at its own step.
 #[test]
 fn tensors_agree_with_scalars() {
-    let (tables, shape, t) = (linear(100), [3, 2, 2, 2], [0, 40, 90]);
+    let (levels, shape) = (linear(100).levels(&[0, 40, 90]).unwrap(), [3, 2, 2, 2]);
     let (x0, eps) = (wavy(shape, 0.0), wavy(shape, 1.0));
-    let x_t = q_sample(&tables, x0.clone(), &t, eps.clone()).unwrap();
+    let x_t = q_sample(&levels, x0.clone(), eps.clone()).unwrap();
     for p in Prediction::ALL {
-        let out = p.target(&tables, &t, x0.clone(), eps.clone()).unwrap();
+        let out = p.target(&levels, x0.clone(), eps.clone()).unwrap();
         let (found, x, e) = (values(out.clone()), values(x0.clone()), values(eps.clone()));
         for i in 0..found.len() {
-            let expected = p.target_at(&tables, t[i / 8], x[i].into(), e[i].into()).unwrap();
+            let expected = at(p.target_factors(levels[i / 8]), x[i].into(), e[i].into());
             check_close(found[i].into(), expected, 1e-6);
         }
-        let back = p.to_x0(&tables, &t, out.clone(), x_t.clone()).unwrap();
-        check_all_close(p.name(), &values(back), &x, 2e-4);
-        let back = p.to_eps(&tables, &t, out, x_t.clone()).unwrap();
-        check_all_close(p.name(), &values(back), &e, 2e-4);
+        let back = p.to_x0(&levels, out.clone(), x_t.clone()).unwrap();
+        check_all_close(p.kind(), &values(back), &x, 2e-4);
+        let back = p.to_eps(&levels, out, x_t.clone()).unwrap();
+        check_all_close(p.kind(), &values(back), &e, 2e-4);
     }
 }
 
@@ -45,22 +49,33 @@ fn tensors_agree_with_scalars() {
 #[test]
 fn posterior_mean_is_the_posteriors() {
     let (tables, shape, t) = (linear(100), [3, 2, 2, 1], [0, 40, 90]);
+    let levels = tables.levels(&t).unwrap();
     let (x0, eps) = (wavy(shape, 0.0), wavy(shape, 1.0));
-    let x_t = q_sample(&tables, x0.clone(), &t, eps.clone()).unwrap();
-    let target = values(Prediction::PosteriorMean.target(&tables, &t, x0.clone(), eps).unwrap());
+    let x_t = q_sample(&levels, x0.clone(), eps.clone()).unwrap();
+    let target = values(Prediction::PosteriorMean {}.target(&levels, x0.clone(), eps).unwrap());
     check_all_close("mean", &target, &values(q_posterior(&tables, x0.clone(), x_t, &t).unwrap().mean), 1e-6);
     check_all_close("first", &target[..4], &values(x0)[..4], 1e-6);
 }
 
-/// Names, the alias, and no unknown name.
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
+struct Key {
+    #[serde(with = "difusi_process::choice")]
+    prediction: Prediction,
+}
+
+/// Names, the alias, parameters, and no unknown name.
 #[test]
 fn names_parse() {
+    let read = |value: &str| serde_json::from_str::<Key>(&format!("{{\"prediction\":{value}}}"));
     for p in Prediction::ALL {
-        assert_eq!(serde_json::from_str::<Prediction>(&format!("\"{}\"", p.name())).unwrap(), p);
-        assert_eq!(serde_json::to_string(&p).unwrap(), format!("\"{}\"", p.name()));
+        let written = serde_json::to_string(&Key { prediction: p }).unwrap();
+        assert_eq!(serde_json::from_str::<Key>(&written).unwrap().prediction, p);
+        assert_eq!(read(&format!("\"{}\"", p.kind())).unwrap().prediction, p);
     }
-    assert_eq!(serde_json::from_str::<Prediction>("\"sample\"").unwrap(), Prediction::X0);
-    let error = serde_json::from_str::<Prediction>("\"epsilom\"").unwrap_err().to_string();
+    assert_eq!(read("\"sample\"").unwrap().prediction, Prediction::X0 {});
+    let edm = read(r#"{"kind":"edm","sigma_data":0.6}"#).unwrap().prediction;
+    assert_eq!(edm, Prediction::Edm { sigma_data: 0.6 });
+    let error = read("\"epsilom\"").unwrap_err().to_string();
     assert!(error.contains("velocity"), "{error}");
 }
 
@@ -68,21 +83,33 @@ fn names_parse() {
 #[test]
 fn weights_agree_across_predictions() {
     let tables = linear(100);
-    for t in [0, 3, 50, 99] {
-        let (x_t, out, wrong) = (0.2, 0.5, 0.51);
-        for (weighting, expected) in
-            [(Weighting::Snr {}, tables.snr[t]), (Weighting::MinSnr { gamma: 2.0 }, tables.snr[t].min(2.0))]
-        {
+    for level in tables.levels(&[0, 3, 50, 99]).unwrap() {
+        let (x_t, out, wrong, snr) = (0.2, 0.5, 0.51, level.snr());
+        for (weighting, expected) in [(Weighting::Snr {}, snr), (Weighting::MinSnr { gamma: 2.0 }, snr.min(2.0))] {
             for p in Prediction::ALL {
-                let x0 = |out| p.to_x0_at(&tables, t, out, x_t).unwrap();
-                let weighted = weighting.weight(p, &tables, t).unwrap() * (wrong - out) * (wrong - out);
+                let x0 = |out| at(p.x0_factors(level), out, x_t);
+                let weighted = weighting.weight(p, level) * (wrong - out) * (wrong - out);
                 let scale = expected * (x0(wrong) - x0(out)).powi(2);
                 check_close(weighted / scale, 1.0, 1e-6);
             }
         }
-        check_close(Weighting::Snr {}.weight(Prediction::Epsilon, &tables, t).unwrap(), 1.0, 1e-9);
-        let v = Weighting::Snr {}.weight(Prediction::Velocity, &tables, t).unwrap();
-        check_close(v, tables.snr[t] / (tables.snr[t] + 1.0), 1e-9);
-        assert_eq!(Weighting::Simple {}.weight(Prediction::X0, &tables, t).unwrap(), 1.0);
+        check_close(Weighting::Snr {}.weight(Prediction::Epsilon {}, level), 1.0, 1e-9);
+        check_close(Weighting::Snr {}.weight(Prediction::Velocity {}, level), snr / (snr + 1.0), 1e-9);
+        assert_eq!(Weighting::Simple {}.weight(Prediction::X0 {}, level), 1.0);
+    }
+}
+
+/// EDM's network sees and is asked for unit variance at every level; its `simple` loss weighs as `c_out^-2` on x_0.
+#[test]
+fn edm_has_unit_variance() {
+    let sigma_data = 0.4;
+    let edm = Prediction::Edm { sigma_data };
+    for level in [Level::new(0.0, 1.0, 0.002), Level::new(0.0, 1.0, 80.0), Level::new(0.0, 0.6, 0.8)] {
+        let variance = |(a, b): (f64, f64)| (a * sigma_data).powi(2) + b * b;
+        check_close(variance(edm.target_factors(level)), 1.0, 1e-12);
+        let seen = edm.input_scale(level).powi(2) * variance((level.alpha, level.sigma));
+        check_close(seen, 1.0, 1e-12);
+        let (s, total) = (level.ratio(), sigma_data.powi(2) + level.ratio().powi(2));
+        check_close(edm.squared_gain(level), total / (s * sigma_data).powi(2), 1e-6 * edm.squared_gain(level));
     }
 }

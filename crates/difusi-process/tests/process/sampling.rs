@@ -5,8 +5,8 @@ use std::cell::RefCell;
 use burn::tensor::{Device, Tensor};
 use difusi_core::{Cond, Inputs, Network};
 use difusi_process::{
-    Denoise, Denoised, Diffusion, DiffusionConfig, Grid, Level, NetworkDenoiser, NoiseSource, Prediction, ProcessError,
-    SampleConfig, Sampler, Schedule, Solver, Threshold, Variance, sample,
+    Denoise, Denoised, Diffusion, DiffusionConfig, Grid, Jump, Level, NetworkDenoiser, NoiseSource, Prediction,
+    ProcessError, SampleConfig, Sampler, Schedule, Solver, Threshold, Variance, sample,
 };
 
 use crate::common::{check_all_close, check_close, filled, moments, values, wavy};
@@ -34,7 +34,7 @@ impl Denoise for Gaussian {
 /// Pictures drawn from N(0.2, 0.5^2) have that mean and deviation, ancestral and DDIM.
 #[test]
 fn samples_have_the_datas_moments() {
-    let mut d = diffusion(1000, Prediction::Epsilon);
+    let mut d = diffusion(1000, Prediction::Epsilon {});
     let solvers = [(Solver::Ancestral {}, 300), (Solver::Ddim { eta: 0.0 }, 100), (Solver::Ddim { eta: 0.5 }, 200)];
     for (solver, steps) in solvers {
         for variance in [Variance::FixedSmall {}, Variance::FixedLarge {}] {
@@ -81,7 +81,7 @@ impl Network for Recorder {
 }
 
 fn run(net: &Recorder, solver: Solver, first: u64, count: usize) -> Vec<f32> {
-    let d = diffusion(20, Prediction::Velocity);
+    let d = diffusion(20, Prediction::Velocity {});
     let plan = d.plan(&SampleConfig { solver, steps: 8, ..SampleConfig::default() }).unwrap();
     let mut source = NoiseSource::counter(1, first);
     let start = source.initial([count, 3, 4, 2], &Device::flex()).unwrap();
@@ -102,7 +102,7 @@ fn splitting_a_batch_changes_nothing() {
 /// The network sees 0-based steps and the thresholded x_0 of the step before; a new run starts without one.
 #[test]
 fn self_conditioning_feeds_back() {
-    let d = diffusion(20, Prediction::X0);
+    let d = diffusion(20, Prediction::X0 {});
     let plan = d.plan(&SampleConfig { steps: 3, ..SampleConfig::default() }).unwrap();
     let net = Recorder::new(true, 1);
     let denoiser = NetworkDenoiser::new(&net, &d, Threshold::Static {});
@@ -138,7 +138,7 @@ fn output_channels() {
             inputs.x.narrow(3, 0, 1)
         }
     }
-    let d = diffusion(20, Prediction::Epsilon);
+    let d = diffusion(20, Prediction::Epsilon {});
     let plan = d.plan(&SampleConfig { steps: 3, ..SampleConfig::default() }).unwrap();
     let denoiser = NetworkDenoiser::new(&Narrow, &d, Threshold::None {});
     let start = wavy([1, 2, 2, 3], 0.0);
@@ -151,7 +151,7 @@ fn output_channels() {
 /// The iterator is a filmstrip: indices, steps, and a last picture that is the last estimate.
 #[test]
 fn sampler_yields_every_step() {
-    let d = diffusion(50, Prediction::Epsilon);
+    let d = diffusion(50, Prediction::Epsilon {});
     let config =
         SampleConfig { solver: Solver::Ancestral {}, steps: 5, grid: Grid::Linspace {}, ..SampleConfig::default() };
     let plan = d.plan(&config).unwrap();
@@ -159,7 +159,10 @@ fn sampler_yields_every_step() {
     let sampler = Sampler::new(&denoiser, &plan, wavy([1, 4, 4, 1], 0.0), NoiseSource::counter(0, 0), Cond::None);
     assert_eq!(values(sampler.x()), values(wavy([1, 4, 4, 1], 0.0)));
     let steps: Vec<_> = sampler.map(Result::unwrap).collect();
-    assert_eq!(steps.iter().map(|s| (s.index, s.t)).collect::<Vec<_>>(), [(0, 49), (1, 37), (2, 24), (3, 12), (4, 0)]);
+    assert_eq!(
+        steps.iter().map(|s| (s.index, s.t)).collect::<Vec<_>>(),
+        [(0, 49.0), (1, 37.0), (2, 24.0), (3, 12.0), (4, 0.0)]
+    );
     let last = steps.last().unwrap();
     check_all_close("sample", &values(last.x.clone()), &values(last.x0.clone()), 1e-6);
 }
@@ -167,7 +170,7 @@ fn sampler_yields_every_step() {
 /// Given noise is used as it is, in order; too little is an error.
 #[test]
 fn given_noise() {
-    let d = diffusion(10, Prediction::Epsilon);
+    let d = diffusion(10, Prediction::Epsilon {});
     let config = SampleConfig { solver: Solver::Ancestral {}, steps: 2, ..SampleConfig::default() };
     let plan = d.plan(&config).unwrap();
     let shape = [1, 2, 2, 1];
@@ -177,8 +180,9 @@ fn given_noise() {
     let denoiser = Gaussian { mu: 0.0, s: 0.1 };
     let mut sampler = Sampler::new(&denoiser, &plan, start.clone(), source, Cond::None);
     let first = sampler.next().unwrap().unwrap();
-    let by = plan.steps()[0].transition;
-    let expected = first.x0 * by.x0 as f32 + start.clone() * by.x_t as f32 + (2.0 * by.noise) as f32;
+    let jump = Jump { from: plan.stages()[0].at, to: plan.stages()[0].to };
+    let ((x0, x_t), noise) = (jump.posterior_mean(), jump.posterior_variance().sqrt());
+    let expected = first.x0 * x0 + start.clone() * x_t + 2.0 * noise;
     check_all_close("x", &values(first.x), &values(expected), 1e-6);
     assert!(sampler.next().unwrap().is_ok(), "the last step needs no noise");
     let error = sample(&denoiser, &plan, start, NoiseSource::given(vec![]), Cond::None).unwrap_err();
@@ -188,11 +192,11 @@ fn given_noise() {
 /// A plan from a middle step starts there and ends at the data.
 #[test]
 fn plans_start_in_the_middle() {
-    let d = diffusion(100, Prediction::Epsilon);
+    let d = diffusion(100, Prediction::Epsilon {});
     let config = SampleConfig { steps: 10, ..SampleConfig::default() };
-    let times = |t| d.plan_from(&config, t).unwrap().steps().iter().map(|s| s.level.t).collect::<Vec<_>>();
-    assert_eq!(times(25), [25, 19, 9]);
-    assert_eq!(times(19), [19, 9]);
-    assert_eq!(times(0), [0]);
+    let times = |t| d.plan_from(&config, t).unwrap().stages().iter().map(|s| s.at.t).collect::<Vec<_>>();
+    assert_eq!(times(25), [25.0, 19.0, 9.0]);
+    assert_eq!(times(19), [19.0, 9.0]);
+    assert_eq!(times(0), [0.0]);
     assert!(d.plan_from(&config, 100).is_err());
 }

@@ -1,6 +1,11 @@
 //! Solvers and grids against exact answers, in f64.
 
-use difusi_process::{Choice, Grid, Jump, Plan, Schedule, Solver, Tables, Variance};
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use difusi_core::Cond;
+use difusi_process::{
+    Choice, Denoise, Denoised, Grid, Jump, Level, NoiseSource, Plan, Process, ProcessError, Schedule, Solver, Tables,
+    Variance, sample,
+};
 
 use crate::common::{check_close, linear};
 
@@ -8,21 +13,55 @@ const SMALL: Variance = Variance::FixedSmall {};
 const LARGE: Variance = Variance::FixedLarge {};
 
 fn plan(tables: &Tables, steps: usize, solver: Solver, variance: Variance) -> Plan {
-    let times = Grid::Trailing {}.steps(tables.timesteps(), steps).unwrap();
-    Plan::new(tables, &times, solver, variance).unwrap()
+    let levels = Grid::Trailing {}.levels(&Process::Discrete(tables.clone()), steps).unwrap();
+    Plan::new(&levels, solver, variance).unwrap()
+}
+
+fn row(values: [f64; 3]) -> Tensor<4> {
+    Tensor::from_data(TensorData::new(values.to_vec(), [1, 1, 1, 3]), (&Device::flex(), DType::F64))
+}
+
+/// Says the same of every x.
+struct Says(Tensor<4>);
+
+impl Denoise for Says {
+    fn denoise(&self, x_t: Tensor<4>, level: Level, _: &Cond) -> Result<Denoised, ProcessError> {
+        Ok(Denoised::from_x0(self.0.clone(), x_t, level))
+    }
+}
+
+/// A step that is linear in (x_0 estimate, x_t, noise): its three factors.
+#[derive(Debug)]
+struct Transition {
+    from: Level,
+    x0: f64,
+    x_t: f64,
+    noise: f64,
+}
+
+/// Found by putting in unit vectors.
+fn transitions(plan: &Plan) -> Vec<Transition> {
+    let of = |stage: &difusi_process::Stage| {
+        let alone = Plan::new(&[stage.at, stage.to], plan.solver(), plan.variance()).unwrap();
+        let noise = NoiseSource::given(vec![row([0.0, 0.0, 1.0])]);
+        let x = sample(&Says(row([1.0, 0.0, 0.0])), &alone, row([0.0, 1.0, 0.0]), noise, Cond::None).unwrap();
+        let v = x.try_into_vec_as::<f64>().unwrap();
+        Transition { from: stage.at, x0: v[0], x_t: v[1], noise: v[2] }
+    };
+    plan.stages().iter().map(of).collect()
 }
 
 /// Mean and variance of x after each step, for data N(mu, s^2) whose exact denoiser is linear. Starts at `start`.
 fn exact_moments(plan: &Plan, (mu, s): (f64, f64), start: (f64, f64)) -> Vec<(f64, f64)> {
-    let step = |(mean, var): &mut (f64, f64), p: &difusi_process::PlannedStep| {
-        let (alpha, sigma, by) = (p.level.alpha, p.level.sigma, p.transition);
+    let step = |(mean, var): &mut (f64, f64), by: Transition| {
+        let (alpha, sigma) = (by.from.alpha, by.from.sigma);
         let gain = alpha * s * s / (alpha * alpha * s * s + sigma * sigma); // E[x0 | x] = mu + gain (x - alpha mu)
         let slope = by.x0 * gain + by.x_t;
         *mean = slope * *mean + by.x0 * mu * (1.0 - gain * alpha);
         *var = slope * slope * *var + by.noise * by.noise;
         Some((*mean, *var))
     };
-    plan.steps().iter().scan(start, step).collect()
+    transitions(plan).into_iter().scan(start, step).collect()
 }
 
 /// For data that is one point every eta, and ancestral with fixed_small, has exactly the marginals of q on any grid.
@@ -34,12 +73,11 @@ fn point_data_has_exact_marginals() {
     for solver in solvers {
         for steps in [1, 3, 10, 100] {
             let plan = plan(&tables, steps, solver, SMALL);
-            let first = plan.steps()[0].level;
+            let first = plan.stages()[0].at;
             let got = exact_moments(&plan, (mu, 0.0), (first.alpha * mu, first.sigma.powi(2)));
-            for (p, (mean, var)) in plan.steps().iter().zip(got) {
-                let ab = tables.alpha_bar(p.next).unwrap();
-                check_close(mean, ab.sqrt() * mu, 1e-12);
-                check_close(var, 1.0 - ab, 1e-12);
+            for (stage, (mean, var)) in plan.stages().iter().zip(got) {
+                check_close(mean, stage.to.alpha * mu, 1e-12);
+                check_close(var, stage.to.sigma.powi(2), 1e-12);
             }
         }
     }
@@ -55,9 +93,10 @@ fn fixed_large_is_exact_for_unit_data() {
         let small = exact_moments(&plan(&tables, steps, Solver::Ancestral {}, SMALL), (0.0, 1.0), (0.0, 1.0));
         assert!(small[..steps - 1].iter().all(|(_, var)| *var < 1.0));
     }
-    let jump = Jump { from: 0.5, to: 0.6 };
+    let jump = Jump { from: tables.level(50).unwrap(), to: tables.level(30).unwrap() };
     assert!(SMALL.of(jump) < LARGE.of(jump));
-    assert_eq!((SMALL.of(Jump { to: 1.0, ..jump }), LARGE.of(Jump { to: 1.0, ..jump })), (0.0, 0.0));
+    let onto = Jump { to: Level::DATA, ..jump };
+    assert_eq!((SMALL.of(onto), LARGE.of(onto)), (0.0, 0.0));
 }
 
 /// DDIM with eta = 1 is ancestral sampling with fixed_small: the same three numbers.
@@ -67,10 +106,10 @@ fn ddim_eta_one_is_ancestral() {
     for steps in [1, 7, 50, 1000] {
         let ddim = plan(&tables, steps, Solver::Ddim { eta: 1.0 }, LARGE);
         let ancestral = plan(&tables, steps, Solver::Ancestral {}, SMALL);
-        for (a, b) in ddim.steps().iter().zip(ancestral.steps()) {
-            check_close(a.transition.x0, b.transition.x0, 1e-10);
-            check_close(a.transition.x_t, b.transition.x_t, 1e-10);
-            check_close(a.transition.noise, b.transition.noise, 1e-12);
+        for (a, b) in transitions(&ddim).iter().zip(transitions(&ancestral)) {
+            check_close(a.x0, b.x0, 1e-10);
+            check_close(a.x_t, b.x_t, 1e-10);
+            check_close(a.noise, b.noise, 1e-12);
         }
     }
 }
@@ -89,12 +128,13 @@ fn ancestral_is_the_posterior() {
         let merged = Schedule::CustomBetas { betas: merged.collect() }.tables(times.len()).unwrap();
         let falling: Vec<usize> = times.into_iter().rev().collect();
         for (variance, column) in [(SMALL, &merged.posterior_variance), (LARGE, &merged.betas)] {
-            let plan = Plan::new(&tables, &falling, Solver::Ancestral {}, variance).unwrap();
-            for (t, p) in plan.steps().iter().rev().enumerate() {
-                check_close(p.transition.x0, merged.posterior_mean_x0[t], 1e-12);
-                check_close(p.transition.x_t, merged.posterior_mean_xt[t], 1e-12);
+            let levels = tables.levels(&falling).unwrap().into_iter().chain([Level::DATA]).collect::<Vec<_>>();
+            let plan = Plan::new(&levels, Solver::Ancestral {}, variance).unwrap();
+            for (t, p) in transitions(&plan).iter().rev().enumerate() {
+                check_close(p.x0, merged.posterior_mean_x0[t], 1e-12);
+                check_close(p.x_t, merged.posterior_mean_xt[t], 1e-12);
                 let expected = if t == 0 { 0.0 } else { column[t].sqrt() };
-                check_close(p.transition.noise, expected, 1e-12);
+                check_close(p.noise, expected, 1e-12);
             }
         }
     }
@@ -152,6 +192,8 @@ fn custom_grids_are_checked() {
     assert!(custom(&[]).steps(10, 50).is_err());
     let keys: Vec<String> = custom(&[10, 3, 3]).check(10, 50).into_iter().map(|e| e.key).collect();
     assert_eq!(keys, ["grid.steps[0]", "grid.steps[2]"]);
-    let error = Plan::new(&linear(50), &[4], Solver::Ddim { eta: 1.5 }, SMALL).unwrap_err().to_string();
+    let error = Plan::new(&[linear(50).level(4).unwrap(), Level::DATA], Solver::Ddim { eta: 1.5 }, SMALL)
+        .unwrap_err()
+        .to_string();
     assert_eq!(error, "`solver.eta` is 1.5; expected a number in [0, 1]");
 }

@@ -38,7 +38,9 @@ impl Network for Scale {
 fn inputs(device: &Device, self_condition: bool) -> TrainingInputs {
     let shape = [3, 4, 5, 2];
     let (x0, eps) = (wavy(shape, 0.0).to_device(device), wavy(shape, 1.0).to_device(device));
-    TrainingInputs { x0, t: vec![0, 50, 99], eps, cond: Cond::None, self_condition, dropout: None }
+    let levels = DiffusionConfig { timesteps: 100, ..DiffusionConfig::default() }.build().unwrap();
+    let levels = [0, 50, 99].map(|t| levels.level(t).unwrap()).to_vec();
+    TrainingInputs { x0, levels, eps, cond: Cond::None, self_condition, dropout: None }
 }
 
 /// Known values: |d|, d^2, and Huber's two branches, which meet at delta.
@@ -74,9 +76,9 @@ fn gradients_flow() {
 
 /// dL/dw of [`Scale`], in f64; `guess` is what the first pass put out.
 fn by_hand(d: &Diffusion, w: f64, guess: Option<&[f32]>) -> f64 {
-    let TrainingInputs { x0, t, eps, .. } = inputs(&Device::flex(), false);
-    let x_t = values(q_sample(&d.tables, x0.clone(), &t, eps.clone()).unwrap());
-    let target = values(d.prediction.target(&d.tables, &t, x0, eps).unwrap());
+    let TrainingInputs { x0, levels, eps, .. } = inputs(&Device::flex(), false);
+    let x_t = values(q_sample(&levels, x0.clone(), eps.clone()).unwrap());
+    let target = values(d.prediction.target(&levels, x0, eps).unwrap());
     let mut sum = 0.0;
     for i in 0..target.len() {
         let x = f64::from(x_t[i]) + guess.map_or(0.0, |g| 0.25 * f64::from(g[i]));
@@ -86,7 +88,7 @@ fn by_hand(d: &Diffusion, w: f64, guess: Option<&[f32]>) -> f64 {
             Loss::L2 {} => 2.0 * e,
             Loss::Huber { delta } => e.clamp(-delta, delta),
         };
-        sum += slope * x * d.weighting.weight(d.prediction, &d.tables, t[i / 40]).unwrap();
+        sum += slope * x * d.weighting.weight(d.prediction, levels[i / 40]);
     }
     sum / target.len() as f64
 }
@@ -95,14 +97,14 @@ fn by_hand(d: &Diffusion, w: f64, guess: Option<&[f32]>) -> f64 {
 #[test]
 fn self_conditioning_has_no_gradient() {
     let device = Device::flex().autodiff();
-    let d = diffusion(Prediction::X0, Loss::L2 {}, Weighting::Simple {});
+    let d = diffusion(Prediction::X0 {}, Loss::L2 {}, Weighting::Simple {});
     let gradient = |self_condition, asked| {
         let net = Scale::new(0.6, &device, self_condition);
         let grads = d.training_loss(&net, inputs(&device, asked)).unwrap().mean().backward();
         f64::from(values(net.w.grad(&grads).unwrap())[0])
     };
-    let TrainingInputs { x0, t, eps, .. } = inputs(&Device::flex(), false);
-    let guess = values(q_sample(&d.tables, x0, &t, eps).unwrap() * 0.6);
+    let TrainingInputs { x0, levels, eps, .. } = inputs(&Device::flex(), false);
+    let guess = values(q_sample(&levels, x0, eps).unwrap() * 0.6);
     check_close(gradient(true, true), by_hand(&d, 0.6, Some(&guess)), 1e-5);
     check_close(gradient(true, false), by_hand(&d, 0.6, None), 1e-5);
     check_close(gradient(false, true), by_hand(&d, 0.6, None), 1e-5);
@@ -120,7 +122,7 @@ fn the_target_has_no_loss() {
     for prediction in Prediction::ALL {
         let d = diffusion(prediction, Loss::L2 {}, Weighting::Simple {});
         let given = inputs(&Device::flex(), false);
-        let net = Fixed(prediction.target(&d.tables, &given.t, given.x0.clone(), given.eps.clone()).unwrap());
+        let net = Fixed(prediction.target(&given.levels, given.x0.clone(), given.eps.clone()).unwrap());
         assert_eq!(values(d.training_loss(&net, given).unwrap()), [0.0; 3]);
     }
 }
@@ -133,13 +135,13 @@ fn batch(first: usize, count: usize) -> Batch {
 /// Splitting a batch into micro-batches changes no time, no noise, no loss and no decision, to the bit.
 #[test]
 fn draws_do_not_depend_on_the_batch() {
-    let d = diffusion(Prediction::Velocity, Loss::L2 {}, Weighting::Simple {});
+    let d = diffusion(Prediction::Velocity {}, Loss::L2 {}, Weighting::Simple {});
     let net = Scale::new(0.6, &Device::flex(), true);
     let part = |first: usize, count: usize| {
         let at = Position { step: 3, images_seen: 60 + first as u64 };
         let drawn = d.draw(batch(first, count), Noise::new(9), at);
         assert_eq!(drawn.dropout, Some(Dropout { noise: Noise::new(9), first_image: at.images_seen }));
-        let (t, eps, decision) = (drawn.t.clone(), values(drawn.eps.clone()), drawn.self_condition);
+        let (t, eps, decision) = (drawn.levels.clone(), values(drawn.eps.clone()), drawn.self_condition);
         (t, eps, decision, values(d.training_loss(&net, drawn).unwrap()))
     };
     let (whole, a, b) = (part(0, 6), part(0, 2), part(2, 4));
@@ -152,20 +154,20 @@ fn draws_do_not_depend_on_the_batch() {
 /// t is uniform on 0..T; half the steps self-condition; validation draws the same each time.
 #[test]
 fn draws_have_the_right_distribution() {
-    let d = diffusion(Prediction::Velocity, Loss::L2 {}, Weighting::Simple {});
+    let d = diffusion(Prediction::Velocity {}, Loss::L2 {}, Weighting::Simple {});
     let (mut counts, mut decisions) = ([0usize; 100], 0);
     for step in 0..2000 {
         let drawn = d.draw(batch(0, 6), Noise::new(1), Position { step, images_seen: 6 * step });
-        drawn.t.iter().for_each(|t| counts[*t] += 1);
+        drawn.levels.iter().for_each(|l| counts[l.t as usize] += 1);
         decisions += usize::from(drawn.self_condition);
     }
     assert!(counts.iter().all(|n| (70..180).contains(n)), "{counts:?}"); // 120 on average
     assert!((900..1100).contains(&decisions), "{decisions}");
     let validation = || d.draw_validation(batch(0, 6), Noise::new(1), 40);
-    assert_eq!(validation().t, validation().t);
+    assert_eq!(validation().levels, validation().levels);
     assert_eq!(values(validation().eps), values(validation().eps));
     assert!(validation().dropout.is_none() && !validation().self_condition);
     let training = d.draw(batch(0, 6), Noise::new(1), Position { step: 0, images_seen: 40 });
-    assert_ne!(training.t, validation().t);
+    assert_ne!(training.levels, validation().levels);
     check_all_close("x", &values(training.x0), &values(validation().x0), 0.0);
 }

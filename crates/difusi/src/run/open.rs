@@ -150,7 +150,7 @@ fn notes(config: &RunConfig, report: &Report) -> Result<Vec<String>, Error> {
     if report.skipped.len() > NAMED {
         notes.push(format!("skipped {} more broken images", report.skipped.len() - NAMED));
     }
-    notes.extend(config.diffusion.build()?.tables.warnings());
+    notes.extend(config.diffusion.build()?.process.warnings());
     Ok(notes)
 }
 

@@ -1,0 +1,148 @@
+//! The process as a curve: signal and noise at any time, so that solvers may stop between two steps.
+//!
+//! Time `u` counts the steps of a discrete process from 0 (`T - 1` is pure noise, -1 the data); the continuous processes are
+//! given the same axis. Between steps the log-SNR is interpolated linearly, as k-diffusion and diffusers interpolate the logarithm
+//! of sigma. Deliberately absent: which times are trained or visited ([`crate::TimeDistribution`], [`crate::Grid`]).
+
+use crate::{Level, ProcessError, Tables};
+
+/// Largest `sigma / alpha` that is interpolated to: where alpha-bar reaches 0, diffusers puts 2^-24 (4096 here).
+const RATIO_MAX: f64 = 4096.0;
+
+/// Signal and noise over time.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Process {
+    /// T steps with their tables (DDPM and everything variance-preserving).
+    Discrete(Tables),
+    /// `x = x_0 + sigma eps`, sigma from `sigma_min` to `sigma_max` (Karras et al., arXiv:2206.00364); the network receives
+    /// `ln(sigma) / 4`.
+    Edm {
+        /// Noise of the cleanest step, above 0.
+        sigma_min: f64,
+        /// Noise of the last step, above `sigma_min`.
+        sigma_max: f64,
+        /// Steps that the time axis is divided into.
+        timesteps: usize,
+    },
+    /// `x = (1 - s) x_0 + s eps` (rectified flow, Liu et al., arXiv:2209.03003); the network receives `s T`.
+    Flow {
+        /// `s = shift u / (1 + (shift - 1) u)` of the even `u` (Esser et al., arXiv:2403.03206, eq. 23); 1 leaves it even.
+        shift: f64,
+        /// Steps that the time axis is divided into.
+        timesteps: usize,
+    },
+}
+
+impl Process {
+    /// T: the length of the time axis. At least 1.
+    pub fn timesteps(&self) -> usize {
+        match self {
+            Self::Discrete(tables) => tables.timesteps(),
+            Self::Edm { timesteps, .. } | Self::Flow { timesteps, .. } => *timesteps,
+        }
+    }
+
+    /// The tables of a discrete process.
+    ///
+    /// # Errors
+    /// [`ProcessError::Continuous`] for the others.
+    pub fn tables(&self) -> Result<&Tables, ProcessError> {
+        match self {
+            Self::Discrete(tables) => Ok(tables),
+            Self::Edm { .. } => Err(ProcessError::Continuous { kind: "edm" }),
+            Self::Flow { .. } => Err(ProcessError::Continuous { kind: "flow" }),
+        }
+    }
+
+    /// What a person should know before training with it; empty when all is well.
+    pub fn warnings(&self) -> Vec<String> {
+        match self {
+            Self::Discrete(tables) => tables.warnings(),
+            Self::Edm { .. } | Self::Flow { .. } => Vec::new(),
+        }
+    }
+
+    /// The level at time `u` in [-1, T - 1]; beyond either end, that end.
+    pub fn level(&self, u: f64) -> Level {
+        let (timesteps, u) = (self.timesteps(), u.clamp(-1.0, self.timesteps() as f64 - 1.0));
+        if u <= -1.0 {
+            return Level::DATA;
+        }
+        match self {
+            Self::Discrete(tables) => discrete(tables, u),
+            Self::Edm { sigma_min, sigma_max, .. } => {
+                let part = u.max(0.0) / (timesteps as f64 - 1.0).max(1.0);
+                edm(sigma_min * (sigma_max / sigma_min).powf(part))
+            }
+            Self::Flow { shift, .. } => {
+                let s = (u + 1.0) / timesteps as f64;
+                flow(shift * s / (1.0 + (shift - 1.0) * s), timesteps)
+            }
+        }
+    }
+
+    /// The level whose `sigma / alpha` is `ratio` (at least 0), with the time that belongs to it. A discrete process has no times
+    /// before its first step and after its last: the level is exact, its `t` stays at that end.
+    pub fn level_at_ratio(&self, ratio: f64) -> Level {
+        if ratio == 0.0 {
+            return Level::DATA;
+        }
+        match self {
+            Self::Discrete(tables) => {
+                let alpha = 1.0 / (1.0 + ratio * ratio).sqrt();
+                let t = time_of_ratio(tables, ratio);
+                Level { t, alpha, sigma: ratio * alpha, alpha_prev: discrete(tables, t).alpha_prev }
+            }
+            Self::Edm { .. } => edm(ratio),
+            Self::Flow { timesteps, .. } => flow(ratio / (1.0 + ratio), *timesteps),
+        }
+    }
+}
+
+fn edm(sigma: f64) -> Level {
+    Level::new(sigma.ln() / 4.0, 1.0, sigma)
+}
+
+fn flow(s: f64, timesteps: usize) -> Level {
+    Level::new(s * timesteps as f64, 1.0 - s, s)
+}
+
+/// `sigma / alpha` of a step.
+fn ratio(tables: &Tables, t: usize) -> f64 {
+    let alpha_bar = tables.alpha_bars[t];
+    ((1.0 - alpha_bar) / alpha_bar).sqrt().min(RATIO_MAX)
+}
+
+/// `u` in (-1, T - 1]. Before the first step alpha-bar goes to 1 in a straight line.
+fn discrete(tables: &Tables, u: f64) -> Level {
+    let (low, part) = (u.floor(), u - u.floor());
+    if part == 0.0 {
+        let t = low as usize;
+        let alpha_bar = tables.alpha_bars[t];
+        let alpha_prev = tables.alpha_bars_prev[t].sqrt();
+        return Level { t: u, alpha: alpha_bar.sqrt(), sigma: (1.0 - alpha_bar).sqrt(), alpha_prev };
+    }
+    if low < 0.0 {
+        let alpha_bar = 1.0 + part * (tables.alpha_bars[0] - 1.0);
+        return Level { t: u, alpha: alpha_bar.sqrt(), sigma: (1.0 - alpha_bar).sqrt(), alpha_prev: 1.0 };
+    }
+    let t = low as usize;
+    let [a, b] = [t, t + 1].map(|t| ratio(tables, t).ln());
+    let ratio = (a + part * (b - a)).exp();
+    let alpha = 1.0 / (1.0 + ratio * ratio).sqrt();
+    Level { t: u, alpha, sigma: ratio * alpha, alpha_prev: discrete(tables, u - 1.0).alpha }
+}
+
+/// Inverse of the interpolation, within [0, T - 1].
+fn time_of_ratio(tables: &Tables, wanted: f64) -> f64 {
+    let last = tables.timesteps() - 1;
+    let above = tables.alpha_bars.partition_point(|a| ((1.0 - a) / a).sqrt().min(RATIO_MAX) < wanted);
+    match above {
+        0 => 0.0,
+        above if above > last => last as f64,
+        above => {
+            let [a, b] = [above - 1, above].map(|t| ratio(tables, t).ln());
+            (above - 1) as f64 + (wanted.ln() - a) / (b - a)
+        }
+    }
+}
