@@ -37,6 +37,14 @@ pub enum Draw {
     Validation = 12,
     /// Forward-process demonstrations.
     Forward = 13,
+    /// Noise of the forward process where a bound is evaluated; steps count its times.
+    Bound = 14,
+    /// Those times.
+    BoundTime = 15,
+    /// Probes of a Jacobian's trace.
+    Probe = 16,
+    /// What makes bytes continuous.
+    Dequantise = 17,
 }
 
 /// A seeded source of random numbers. `Copy`: it has no state.

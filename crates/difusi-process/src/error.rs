@@ -69,6 +69,17 @@ pub enum ProcessError {
         /// How many tensors were used.
         used: usize,
     },
+    /// An ODE whose steps became too short to go on.
+    #[error(
+        "the probability-flow ODE cannot go on at sigma / alpha = {at:.3e} (image {image} of the batch): its steps became too short; \
+         loosen the tolerances, or start at more noise"
+    )]
+    Ode {
+        /// Which image of the batch.
+        image: usize,
+        /// Where.
+        at: f64,
+    },
     /// A tensor could not be read back from its device.
     #[error("reading a tensor from its device failed")]
     Read(#[from] TensorReadError),

@@ -17,6 +17,7 @@
 //!
 //! Deliberately absent: networks, files, clocks, printing, optimisers; guidance, which arrives with the task that needs it.
 
+pub mod bound;
 pub mod choice;
 mod config;
 mod denoise;
@@ -27,6 +28,7 @@ mod forward;
 mod grid;
 mod interpolate;
 mod level;
+pub mod likelihood;
 mod loss;
 mod noise_source;
 pub mod peer;
