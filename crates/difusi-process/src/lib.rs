@@ -10,6 +10,7 @@
 //! | [`Threshold`] | what happens to a predicted x_0 |
 //! | [`Grid`], [`Solver`], [`Variance`] | which steps sampling visits, and how it moves between them |
 //! | [`Denoise`] | the seam between networks and solvers |
+//! | [`mixture::Mixture`] | data whose denoiser is exact, which all of it is held against |
 //!
 //! Indexing: `t` is 0-based everywhere in code (`0..T`, what networks, files and flags use); the papers' `t` is one more, and
 //! their `t = 0`, the data itself, is `None` where a step can be that. All schedule arithmetic is f64 on the host and is cast
@@ -30,6 +31,7 @@ mod interpolate;
 mod level;
 pub mod likelihood;
 mod loss;
+pub mod mixture;
 mod noise_source;
 pub mod peer;
 mod peer_buffers;

@@ -1,11 +1,21 @@
 //! Small helpers.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use difusi_process::{Schedule, Tables};
 use safetensors::{Dtype, SafeTensors};
 
 pub(crate) fn tensor(values: Vec<f32>, shape: [usize; 4]) -> Tensor<4> {
     Tensor::from_data(TensorData::new(values, shape), &Device::flex())
+}
+
+/// `[B, 1, 1, C]` in f64.
+pub(crate) fn tensor64(values: Vec<f64>, channels: usize) -> Tensor<4> {
+    let shape = [values.len() / channels, 1, 1, channels];
+    Tensor::from_data(TensorData::new(values, shape), (&Device::flex(), DType::F64))
+}
+
+pub(crate) fn values64<const D: usize>(x: Tensor<D>) -> Vec<f64> {
+    x.try_into_vec_as().unwrap()
 }
 
 pub(crate) fn filled(value: f32, shape: [usize; 4]) -> Tensor<4> {

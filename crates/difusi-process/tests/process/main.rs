@@ -7,6 +7,7 @@ mod diffusers_config;
 mod forward;
 mod golden_diffusers;
 mod golden_peer;
+mod mixture;
 mod prediction;
 mod sampling;
 mod schedule;
