@@ -23,7 +23,7 @@ pub struct DiffusionConfig {
     /// `l1`, `l2` or `huber`. Default l2.
     #[serde(with = "crate::choice")]
     pub loss: Loss,
-    /// `simple`, `snr` or `min_snr`. Default simple.
+    /// `simple`, `snr`, `min_snr` or `vlb`. Default simple.
     #[serde(with = "crate::choice")]
     pub weighting: Weighting,
     /// Noise of ancestral sampling: `fixed_small` or `fixed_large`. Default fixed_small.

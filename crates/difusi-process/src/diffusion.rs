@@ -95,7 +95,8 @@ impl Diffusion {
             to_network.x_self_cond = Some(self.prediction.to_x0(&levels, guess, x_t.clone())?);
         }
         let (output, _) = split_channels(network.forward(to_network), &x_t)?;
-        let weights: Vec<f64> = levels.iter().map(|&l| self.weighting.weight(self.prediction, l)).collect();
+        let weights: Vec<f64> =
+            levels.iter().map(|&l| self.weighting.weight(self.prediction, l, &self.process)).collect();
         let weights = per_image(&weights, &x0).reshape([levels.len()]);
         let target = self.prediction.target(&levels, x0, eps)?;
         Ok(self.loss.per_example(output, target)? * weights)

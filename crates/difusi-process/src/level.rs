@@ -30,6 +30,12 @@ impl Level {
         (self.alpha / self.sigma).powi(2)
     }
 
+    /// The step before, in a variance-preserving process.
+    pub fn before(self) -> Self {
+        let alpha = self.alpha_prev;
+        Self::new(self.t - 1.0, alpha, (1.0 - alpha * alpha).max(0.0).sqrt())
+    }
+
     /// `ln(alpha / sigma)`, half the logarithm of the SNR: the time of DPM-Solver.
     pub fn lambda(self) -> f64 {
         self.alpha.ln() - self.sigma.ln()

@@ -246,6 +246,9 @@ impl GaussianDiffusion {
                 "the peer weights the loss by SNR on x0 where this model was trained with simple weighting".to_owned(),
             ),
             Weighting::Simple {} | Weighting::Snr {} => {}
+            Weighting::Vlb {} => {
+                notes.push("the peer weights the loss by SNR where this model was trained on the bound".to_owned());
+            }
         }
         if ours.loss != (Loss::L2 {}) {
             notes.push(format!("the peer trains with l2 only; this model was trained with {}", ours.loss.kind()));
@@ -256,11 +259,8 @@ impl GaussianDiffusion {
     /// Takes over solver, grid and steps where the peer has them.
     fn take_sampling(&mut self, ours: &DiffusionConfig, sample: &SampleConfig) -> Vec<String> {
         let all = sample.steps == ours.timesteps;
-        match sample.solver {
-            Solver::Ddim { eta } => {
-                (self.sampling_timesteps, self.ddim_sampling_eta) = (Some(sample.steps), eta);
-            }
-            _ => {}
+        if let Solver::Ddim { eta } = sample.solver {
+            (self.sampling_timesteps, self.ddim_sampling_eta) = (Some(sample.steps), eta);
         }
         let same = match sample.solver {
             Solver::Ddim { .. } => !all,

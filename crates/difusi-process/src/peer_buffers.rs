@@ -1,7 +1,7 @@
 //! The tables that denoising-diffusion-pytorch's `GaussianDiffusion` keeps beside its weights (version 2.3.4), so that a file
 //! written here has everything its `load_state_dict` asks for.
 
-use crate::{ProcessError, peer::GaussianDiffusion};
+use crate::{Process, ProcessError, peer::GaussianDiffusion};
 
 /// A buffer: its name, and one number per step.
 pub type Buffer = (&'static str, Vec<f64>);
@@ -17,7 +17,8 @@ impl GaussianDiffusion {
         let tables = ours.schedule.tables(self.timesteps)?;
         let map = |f: &dyn Fn(f64) -> f64| tables.alpha_bars.iter().map(|a| f(*a)).collect::<Vec<_>>();
         let levels = tables.levels(&(0..self.timesteps).collect::<Vec<_>>())?;
-        let weights = levels.into_iter().map(|level| ours.weighting.weight(ours.prediction, level)).collect();
+        let process = Process::Discrete(tables.clone());
+        let weights = levels.into_iter().map(|level| ours.weighting.weight(ours.prediction, level, &process)).collect();
         Ok(vec![
             ("betas", tables.betas.clone()),
             ("alphas_cumprod", tables.alpha_bars.clone()),

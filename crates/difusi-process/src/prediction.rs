@@ -178,8 +178,7 @@ impl Prediction {
 
 /// The single step into a level.
 fn before(level: Level) -> Jump {
-    let alpha = level.alpha_prev;
-    Jump { from: level, to: Level::new(level.t - 1.0, alpha, (1.0 - alpha * alpha).max(0.0).sqrt()) }
+    Jump { from: level, to: level.before() }
 }
 
 /// `a x + b y` with the factors of each image's level.

@@ -4,10 +4,13 @@
 //! given the same axis. Between steps the log-SNR is interpolated linearly, as k-diffusion and diffusers interpolate the logarithm
 //! of sigma. Deliberately absent: which times are trained or visited ([`crate::TimeDistribution`], [`crate::Grid`]).
 
-use crate::{Level, ProcessError, Tables};
+use crate::{Jump, Level, ProcessError, Tables};
 
 /// Largest `sigma / alpha` that is interpolated to: where alpha-bar reaches 0, diffusers puts 2^-24 (4096 here).
 const RATIO_MAX: f64 = 4096.0;
+
+/// Variance of a number that is uniform within a bucket of 8-bit data, 2/255 wide.
+const BUCKET_VARIANCE: f64 = (2.0 / 255.0) * (2.0 / 255.0) / 12.0;
 
 /// Signal and noise over time.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,6 +82,29 @@ impl Process {
                 flow(shift * s / (1.0 + (shift - 1.0) * s), timesteps)
             }
         }
+    }
+
+    /// What a squared error of x_0 at `level` costs in the bound, in nats times T: half the fall of the SNR from the step before
+    /// (arXiv:2107.00630, eq. 14), or half its slope in a continuous process. The first step of a discrete one is the decoder's,
+    /// whose term is no square; taken for it is a Gaussian of the decoder's variance beta_1, widened by that of a bucket.
+    pub fn bound_weight(&self, level: Level) -> f64 {
+        let timesteps = self.timesteps() as f64;
+        let fall = match self {
+            Self::Discrete(_) if level.alpha_prev == 1.0 => {
+                let decoder = Jump { from: level, to: Level::DATA }.beta();
+                1.0 / (decoder + BUCKET_VARIANCE)
+            }
+            Self::Discrete(_) => level.before().snr() - level.snr(),
+            Self::Edm { sigma_min, sigma_max, .. } => {
+                2.0 * level.snr() * (sigma_max / sigma_min).ln() / (timesteps - 1.0).max(1.0)
+            }
+            Self::Flow { shift, .. } => {
+                let s = level.sigma;
+                let slope = (shift - (shift - 1.0) * s).powi(2) / shift; // of s over the even times
+                2.0 * (1.0 - s) / s.powi(3) * slope / timesteps
+            }
+        };
+        0.5 * timesteps * fall
     }
 
     /// The level whose `sigma / alpha` is `ratio` (at least 0), with the time that belongs to it. A discrete process has no times

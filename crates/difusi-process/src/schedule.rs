@@ -2,7 +2,7 @@
 //!
 //! Sources: DDPM (arXiv:2006.11239) for `constant`, `linear` and `quadratic` (its code's `quad`); latent diffusion
 //! (arXiv:2112.10752) for `scaled_linear`; Nichol & Dhariwal (arXiv:2102.09672) for `cosine`; Jabri et al. (arXiv:2212.11972)
-//! for `sigmoid`. Deliberately absent: continuous-time schedules (edm, flow), which have no betas.
+//! for `sigmoid`; Kingma et al. (arXiv:2107.00630) for `log_snr`. Deliberately absent: continuous-time schedules (edm, flow), which have no betas.
 
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +21,7 @@ const ALPHA_BAR_MIN: f64 = 1e-60;
 /// Largest supported number of steps.
 const MAX_TIMESTEPS: usize = 1_000_000;
 
-/// t -> beta_t. The first seven shape beta, `cosine` and `sigmoid` shape alpha-bar, the last two are lists.
+/// t -> beta_t. The first seven shape beta; `cosine`, `sigmoid` and `log_snr` shape alpha-bar, the last two are lists.
 ///
 /// Where a formula has `u`, it runs linearly from 0 at the first step to 1 at the last; `v = t / T` with the paper's 1-based t.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -116,6 +116,17 @@ pub enum Schedule {
         #[serde(default = "one")]
         tau: f64,
     },
+    /// alpha-bar is `logistic(-gamma)` with `gamma = gamma_min + u (gamma_max - gamma_min)`: minus log-SNR is a straight line, as at
+    /// the start of variational diffusion models (arXiv:2107.00630), appendix H. With it, epsilon and simple weighting the loss
+    /// is the bound, but for its ends and a constant factor.
+    LogSnr {
+        /// Minus log-SNR of the first step, below `gamma_max`. Default -13.3.
+        #[serde(default = "gamma_min")]
+        gamma_min: f64,
+        /// Minus log-SNR of the last step, at most 130. Default 5.
+        #[serde(default = "gamma_max")]
+        gamma_max: f64,
+    },
     /// The betas themselves, as many as there are steps.
     CustomBetas {
         /// Each in (0, 1).
@@ -132,6 +143,7 @@ choice! { Schedule:
     Constant = "constant" false, Linear = "linear" false, ScaledLinear = "scaled_linear" false,
     Quadratic = "quadratic" false, Geometric = "geometric" false, BetaSigmoid = "beta_sigmoid" false,
     BetaTanh = "beta_tanh" false, Cosine = "cosine" false, Sigmoid = "sigmoid" false,
+    LogSnr = "log_snr" false,
     CustomBetas = "custom_betas" false, CustomAlphaBars = "custom_alpha_bars" false,
 }
 
@@ -156,6 +168,12 @@ fn sigmoid_start() -> f64 {
 fn sigmoid_end() -> f64 {
     3.0
 }
+fn gamma_min() -> f64 {
+    -13.3
+}
+fn gamma_max() -> f64 {
+    5.0
+}
 fn one() -> f64 {
     1.0
 }
@@ -172,7 +190,7 @@ impl Default for Schedule {
 
 impl Schedule {
     /// Every schedule that is a formula, with its documented defaults: what `difusi schedule` draws.
-    pub fn examples() -> [Self; 9] {
+    pub fn examples() -> [Self; 10] {
         let (beta_start, beta_end) = (beta_start(), beta_end());
         [
             Self::Constant { beta: beta_end },
@@ -184,6 +202,7 @@ impl Schedule {
             Self::BetaTanh { beta_start, beta_end, range: six() },
             Self::default(),
             Self::Sigmoid { start: sigmoid_start(), end: sigmoid_end(), tau: one() },
+            Self::LogSnr { gamma_min: gamma_min(), gamma_max: gamma_max() },
         ]
     }
 
@@ -222,6 +241,16 @@ impl Schedule {
                 checks.require(*tau > 0.0 && tau.is_finite(), "schedule.tau", tau, "a number above 0");
                 checks.require(start.is_finite(), "schedule.start", start, "a number below `end`");
                 checks.require(start < end && end.is_finite(), "schedule.end", end, "a number above `start`");
+            }
+            Self::LogSnr { gamma_min, gamma_max } => {
+                checks.require(
+                    *gamma_min >= -30.0,
+                    "schedule.gamma_min",
+                    gamma_min,
+                    "a number from -30, below `gamma_max`",
+                );
+                let accepted = "a number above `gamma_min`, at most 130";
+                checks.require(gamma_min < gamma_max && *gamma_max <= 130.0, "schedule.gamma_max", gamma_max, accepted);
             }
             Self::CustomBetas { betas } => check_betas(checks, betas, timesteps),
             Self::CustomAlphaBars { alpha_bars } => check_alpha_bars(checks, alpha_bars, timesteps),
@@ -286,6 +315,10 @@ impl Schedule {
                 let last = logistic(end / tau);
                 by_alpha_bar(timesteps, |v| last - logistic((start + v * (end - start)) / tau))
             }
+            Self::LogSnr { gamma_min, gamma_max } => {
+                let gammas = ramp(timesteps).map(|u| lerp(gamma_min, gamma_max, u));
+                by_gamma(&gammas.collect::<Vec<_>>())
+            }
             Self::CustomBetas { ref betas } => betas.clone(),
             Self::CustomAlphaBars { ref alpha_bars } => {
                 let before = std::iter::once(1.0).chain(alpha_bars.iter().copied());
@@ -305,6 +338,14 @@ fn ramp(timesteps: usize) -> impl Iterator<Item = f64> {
 fn by_alpha_bar(timesteps: usize, curve: impl Fn(f64) -> f64) -> Vec<f64> {
     let at = |i: usize| curve(i as f64 / timesteps as f64);
     (0..timesteps).map(|i| (1.0 - at(i + 1) / at(i)).min(BETA_MAX)).collect()
+}
+
+/// beta of each step from minus its log-SNR. `1 - alpha-bar_t / alpha-bar_s` written without the cancellation: at gamma = -13 alpha-bar
+/// has lost seven digits of what it is not.
+fn by_gamma(gammas: &[f64]) -> Vec<f64> {
+    let before = std::iter::once(f64::NEG_INFINITY).chain(gammas.iter().copied());
+    // alpha-bar_t / alpha-bar_s = (1 + e^s) / (1 + e^t)
+    before.zip(gammas).map(|(s, t)| logistic(*t) * (1.0 - (s - t).exp())).collect()
 }
 
 fn lerp(a: f64, b: f64, u: f64) -> f64 {

@@ -1,12 +1,12 @@
 //! How much each time counts in the loss.
 //!
 //! Weights are defined by what they do to the squared error of x_0 (DDPM, arXiv:2006.11239, section 3.4; min-SNR: Hang et al.,
-//! arXiv:2303.09556, section 3.4) and converted to the network's output, so that one name means one thing for every prediction.
+//! arXiv:2303.09556, section 3.4; the bound: Kingma et al., arXiv:2107.00630, eq. 14) and converted to the network's output, so that one name means one thing for every prediction.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Level, Prediction,
+    Level, Prediction, Process,
     choice::choice,
     error::{Checks, ValueError},
 };
@@ -25,9 +25,12 @@ pub enum Weighting {
         #[serde(default = "five")]
         gamma: f64,
     },
+    /// `T / 2 (SNR(t - 1) - SNR(t))` on the error of x_0: with `l2` and uniform times the mean loss is the bound without its constant
+    /// end, in nats per number. At the first step: see [`Process::bound_weight`].
+    Vlb {},
 }
 
-choice! { Weighting: Simple = "simple" true, Snr = "snr" true, MinSnr = "min_snr" false }
+choice! { Weighting: Simple = "simple" true, Snr = "snr" true, MinSnr = "min_snr" false, Vlb = "vlb" true }
 
 fn five() -> f64 {
     5.0
@@ -50,13 +53,14 @@ impl Weighting {
         checks.0
     }
 
-    /// Factor of the loss on the output of `prediction` at `level`.
-    pub fn weight(self, prediction: Prediction, level: Level) -> f64 {
+    /// Factor of the loss on the output of `prediction` at `level` of `process`.
+    pub fn weight(self, prediction: Prediction, level: Level, process: &Process) -> f64 {
         let snr = level.snr();
         match self {
             Self::Simple {} => 1.0,
             Self::Snr {} => snr / prediction.squared_gain(level),
             Self::MinSnr { gamma } => snr.min(gamma) / prediction.squared_gain(level),
+            Self::Vlb {} => process.bound_weight(level) / prediction.squared_gain(level),
         }
     }
 }

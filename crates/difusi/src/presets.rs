@@ -4,6 +4,7 @@
 const PRESETS: &[(&str, &str, &str)] = &[
     ("digits", "drawn digits, no files needed: minutes on a laptop", include_str!("../../../configs/digits.toml")),
     ("mnist", "MNIST, 28x28", include_str!("../../../configs/mnist.toml")),
+    ("mnist-likelihood", "MNIST for bits per dimension, 28x28", include_str!("../../../configs/mnist-likelihood.toml")),
     ("fashion-mnist", "Fashion-MNIST, 28x28", include_str!("../../../configs/fashion-mnist.toml")),
     ("cifar10", "CIFAR-10, 32x32", include_str!("../../../configs/cifar10.toml")),
     ("folder", "any folder of pictures, 32x32", include_str!("../../../configs/folder.toml")),

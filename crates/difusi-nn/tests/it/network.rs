@@ -51,6 +51,31 @@ fn self_condition() {
     assert!(distance(&without, &with(inputs(2).x)) > 1e-3);
 }
 
+/// Fourier features: wider first convolution, everything else as it was; they tell pixels of one byte's difference apart.
+#[test]
+fn fourier_features() {
+    let config = UnetConfig { fourier: vec![7, 8], ..tiny() };
+    assert_eq!((config.input_channels(), tiny().input_channels()), (5, 1));
+    let (own, plain) = (config.parameters().unwrap(), tiny().parameters().unwrap());
+    let same = own.iter().zip(&plain).filter(|(a, b)| a.shape == b.shape && a.name == b.name).count();
+    assert_eq!((own.len(), same), (plain.len(), plain.len() - 1));
+    assert_eq!(own[0].shape[1], 5);
+    let change = |config: &UnetConfig| {
+        let net = config.init(Noise::new(1), &Device::flex()).unwrap();
+        let nudged = Inputs { x: inputs(2).x + 2.0 / 255.0, ..inputs(2) };
+        distance(&net.forward(inputs(2)), &net.forward(nudged))
+    };
+    assert!(change(&config) > 10.0 * change(&tiny()), "{} {}", change(&config), change(&tiny()));
+    let both = UnetConfig { self_condition: true, ..config };
+    assert_eq!(both.input_channels(), 6);
+    let net = both.init(Noise::new(1), &Device::flex()).unwrap();
+    let zeros = net.forward(Inputs { x_self_cond: Some(inputs(2).x.zeros_like()), ..inputs(2) });
+    assert_eq!(distance(&net.forward(inputs(2)), &zeros), 0.0);
+    for fourier in [vec![8, 7], vec![7, 7], vec![13]] {
+        assert_eq!(UnetConfig { fourier, ..tiny() }.check()[0].key, "fourier");
+    }
+}
+
 /// Masks follow from the noise alone; none without noise; what is dropped is made up for by scale.
 #[test]
 fn dropout() {

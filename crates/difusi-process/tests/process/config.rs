@@ -25,10 +25,10 @@ fn every_variant_rejects_a_typo() {
     let lists = [Schedule::CustomBetas { betas: vec![0.1] }, Schedule::CustomAlphaBars { alpha_bars: vec![0.1] }];
     check_strict(&Schedule::examples().into_iter().chain(lists).collect::<Vec<_>>());
     check_strict(&[Loss::L1 {}, Loss::L2 {}, Loss::Huber { delta: 1.0 }]);
-    check_strict(&[Weighting::Simple {}, Weighting::Snr {}, Weighting::MinSnr { gamma: 5.0 }]);
-    check_strict(&[Variance::FixedSmall {}, Variance::FixedLarge {}]);
+    check_strict(&[Weighting::Simple {}, Weighting::Snr {}, Weighting::MinSnr { gamma: 5.0 }, Weighting::Vlb {}]);
+    check_strict(&[Variance::FixedSmall {}, Variance::FixedLarge {}, Variance::LearnedRange {}]);
     check_strict(&[Threshold::None {}, Threshold::Static {}]);
-    check_strict(&[Solver::Ancestral {}, Solver::Ddim { eta: 0.5 }]);
+    check_strict(&[Solver::Ancestral {}, Solver::Ddim { eta: 0.5 }, Solver::Heun {}]);
     let custom = Grid::Custom { steps: vec![3, 1] };
     check_strict(&[Grid::Leading {}, Grid::Linspace {}, Grid::Trailing {}, Grid::Even {}, custom]);
 }

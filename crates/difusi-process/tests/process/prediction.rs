@@ -1,6 +1,6 @@
 //! Parameterisations, and the weights that make their losses comparable.
 
-use difusi_process::{Choice, Level, Prediction, Schedule, Weighting, q_posterior, q_sample};
+use difusi_process::{Choice, Jump, Level, Prediction, Process, Schedule, Weighting, q_posterior, q_sample};
 
 use crate::common::{check_all_close, check_close, linear, values, wavy};
 
@@ -83,19 +83,20 @@ fn names_parse() {
 #[test]
 fn weights_agree_across_predictions() {
     let tables = linear(100);
+    let process = Process::Discrete(tables.clone());
     for level in tables.levels(&[0, 3, 50, 99]).unwrap() {
         let (x_t, out, wrong, snr) = (0.2, 0.5, 0.51, level.snr());
         for (weighting, expected) in [(Weighting::Snr {}, snr), (Weighting::MinSnr { gamma: 2.0 }, snr.min(2.0))] {
             for p in Prediction::ALL {
                 let x0 = |out| at(p.x0_factors(level), out, x_t);
-                let weighted = weighting.weight(p, level) * (wrong - out) * (wrong - out);
+                let weighted = weighting.weight(p, level, &process) * (wrong - out) * (wrong - out);
                 let scale = expected * (x0(wrong) - x0(out)).powi(2);
                 check_close(weighted / scale, 1.0, 1e-6);
             }
         }
-        check_close(Weighting::Snr {}.weight(Prediction::Epsilon {}, level), 1.0, 1e-9);
-        check_close(Weighting::Snr {}.weight(Prediction::Velocity {}, level), snr / (snr + 1.0), 1e-9);
-        assert_eq!(Weighting::Simple {}.weight(Prediction::X0 {}, level), 1.0);
+        check_close(Weighting::Snr {}.weight(Prediction::Epsilon {}, level, &process), 1.0, 1e-9);
+        check_close(Weighting::Snr {}.weight(Prediction::Velocity {}, level, &process), snr / (snr + 1.0), 1e-9);
+        assert_eq!(Weighting::Simple {}.weight(Prediction::X0 {}, level, &process), 1.0);
     }
 }
 
@@ -111,5 +112,44 @@ fn edm_has_unit_variance() {
         check_close(seen, 1.0, 1e-12);
         let (s, total) = (level.ratio(), sigma_data.powi(2) + level.ratio().powi(2));
         check_close(edm.squared_gain(level), total / (s * sigma_data).powi(2), 1e-6 * edm.squared_gain(level));
+    }
+}
+
+/// The `vlb` weight over T is the KL of the step's two posteriors, `c_0^2 / (2 beta-tilde)` per squared error of x_0 (DDPM eq. 8), and
+/// finite at the first step.
+#[test]
+fn the_vlb_weight_is_the_bound() {
+    let process = Process::Discrete(linear(100));
+    for t in 1..100 {
+        let level = process.level(f64::from(t));
+        let jump = Jump { from: level, to: process.level(f64::from(t - 1)) };
+        let kl = jump.posterior_mean().0.powi(2) / (2.0 * jump.posterior_variance());
+        check_close(Weighting::Vlb {}.weight(Prediction::X0 {}, level, &process) / (100.0 * kl), 1.0, 1e-9);
+    }
+    let first = process.bound_weight(process.level(0.0));
+    assert!(first > process.bound_weight(process.level(1.0)) && first < 100.0 / 1e-4, "{first}");
+}
+
+/// Where log-SNR is a straight line the bound weighs every eps alike, as `simple` does.
+#[test]
+fn epsilon_is_the_bound_where_log_snr_is_straight() {
+    let process = Schedule::LogSnr { gamma_min: -13.3, gamma_max: 5.0 }.process(1000).unwrap();
+    let weight = |t: usize| Weighting::Vlb {}.weight(Prediction::Epsilon {}, process.level(t as f64), &process);
+    for t in [1, 2, 500, 999] {
+        check_close(weight(t), 500.0 * ((18.3f64 / 999.0).exp() - 1.0), 1e-5);
+    }
+    assert!(weight(0) > 0.0 && weight(0) < 500.0);
+}
+
+/// In a continuous process the bound's weight is the slope of the SNR over the time that is uniform.
+#[test]
+fn the_bound_weight_is_the_slope() {
+    let flow = |shift| Process::Flow { shift, timesteps: 50 };
+    for process in [flow(1.0), flow(3.0), Process::Edm { sigma_min: 0.002, sigma_max: 80.0, timesteps: 50 }] {
+        for u in [0.5, 7.0, 31.3, 48.5] {
+            let (low, high) = (process.level(u - 1e-5), process.level(u + 1e-5));
+            let slope = (low.snr() - high.snr()) / 2e-5;
+            check_close(process.bound_weight(process.level(u)) / (25.0 * slope), 1.0, 1e-6);
+        }
     }
 }

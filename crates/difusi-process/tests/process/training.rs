@@ -81,14 +81,15 @@ fn by_hand(d: &Diffusion, w: f64, guess: Option<&[f32]>) -> f64 {
     let target = values(d.prediction.target(&levels, x0, eps).unwrap());
     let mut sum = 0.0;
     for i in 0..target.len() {
-        let x = f64::from(x_t[i]) + guess.map_or(0.0, |g| 0.25 * f64::from(g[i]));
+        let x = d.prediction.input_scale(levels[i / 40]) * f64::from(x_t[i])
+            + guess.map_or(0.0, |g| 0.25 * f64::from(g[i]));
         let e = w * x - f64::from(target[i]);
         let slope = match d.loss {
             Loss::L1 {} => e.signum(),
             Loss::L2 {} => 2.0 * e,
             Loss::Huber { delta } => e.clamp(-delta, delta),
         };
-        sum += slope * x * d.weighting.weight(d.prediction, levels[i / 40]);
+        sum += slope * x * d.weighting.weight(d.prediction, levels[i / 40], &d.process);
     }
     sum / target.len() as f64
 }

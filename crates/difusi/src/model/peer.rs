@@ -137,6 +137,11 @@ impl Model {
     /// A process the peer does not have; paths that cannot be written.
     pub fn save_pt(&self, path: &Path) -> Result<Vec<String>, Error> {
         let ModelConfig::Unet(unet) = &self.card.model;
+        if !unet.fourier.is_empty() {
+            let accepted = "no such key: the peer's Unet has no Fourier features";
+            let error = ConfigError::value("model.fourier", format!("{:?}", unet.fourier), accepted);
+            return Err(ConfigErrors(vec![error]).into());
+        }
         let peer = GaussianDiffusion::from_ours(&self.card.diffusion, &self.card.sample)
             .map_err(|all| ConfigErrors(all.iter().map(ConfigError::message).collect()))?;
         let mut args = PeerConfig { unet: unet.clone().into(), diffusion: peer.value };

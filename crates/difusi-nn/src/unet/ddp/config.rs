@@ -59,6 +59,10 @@ pub struct UnetConfig {
     /// Whether the output also holds a variance. Default false.
     #[serde(default)]
     pub learned_variance: bool,
+    /// Sines and cosines of `2^n pi x` that the first convolution also sees, one n from 0 to 12 each, in ascending order; `[7, 8]`
+    /// helps likelihoods (variational diffusion models, arXiv:2107.00630, appendix C). Not the peer's. Default `[]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fourier: Vec<u32>,
     /// How the time is embedded; see `model.time`. Default `{ kind = "sinusoidal", theta = 10000.0 }`.
     #[serde(default)]
     pub time: TimeFrequencies,
@@ -132,6 +136,7 @@ impl UnetConfig {
             channels: defaults::channels(),
             self_condition: false,
             learned_variance: false,
+            fourier: Vec::new(),
             time: TimeFrequencies::default(),
             dropout: 0.0,
             attn_dim_head: defaults::attn_dim_head(),
@@ -152,7 +157,8 @@ impl UnetConfig {
 
     /// Channels the first convolution takes.
     pub fn input_channels(&self) -> usize {
-        self.channels * if self.self_condition { 2 } else { 1 }
+        let features = 2 * self.fourier.len();
+        self.channels * (1 + features + usize::from(self.self_condition))
     }
 
     /// Channels the network returns.
@@ -202,6 +208,9 @@ impl UnetConfig {
         let mut issues = self.check_widths();
         issues.extend(self.check_stages());
         issues.extend(self.check_time());
+        if self.fourier.iter().any(|n| *n > 12) || self.fourier.windows(2).any(|w| w[0] >= w[1]) {
+            issues.push(ConfigIssue::new("fourier", &self.fourier, "a list of whole numbers from 0 to 12, ascending"));
+        }
         if !(0.0..1.0).contains(&self.dropout) {
             issues.push(ConfigIssue::new("dropout", self.dropout, "a probability, 0 or more and below 1"));
         }

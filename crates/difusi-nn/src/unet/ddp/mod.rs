@@ -10,6 +10,8 @@ mod describe;
 mod infer;
 pub mod peer;
 
+use std::f64::consts::PI;
+
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use difusi_core::{ImageSize, Inputs, Network, Noise, Precision};
@@ -157,12 +159,27 @@ impl Unet {
         }
     }
 
+    /// What the first convolution sees: the estimate, x, and its Fourier features.
     fn with_estimate(&self, x: Tensor<4>, estimate: Option<Tensor<4>>) -> Tensor<4> {
+        let features = self.fourier(&x);
+        let x = features.into_iter().fold(x, difusi_ops::cat_channels);
         if !self.config.self_condition {
             return x;
         }
-        let estimate = estimate.unwrap_or_else(|| x.zeros_like());
+        let [b, h, w, _] = x.dims();
+        let zeros = || Tensor::zeros([b, h, w, self.config.channels], (&x.device(), x.dtype()));
+        let estimate = estimate.unwrap_or_else(zeros);
         difusi_ops::cat_channels(estimate, x)
+    }
+
+    /// Sines and cosines of `2^n pi x`, each `[B, H, W, C]`: what tells pixels apart that differ by a bit or two (arXiv:2107.00630,
+    /// appendix C).
+    fn fourier(&self, x: &Tensor<4>) -> Vec<Tensor<4>> {
+        let pair = |n: &u32| {
+            let angle = x.clone() * (f64::from(1 << n) * PI);
+            [angle.clone().sin(), angle.cos()]
+        };
+        self.config.fourier.iter().flat_map(pair).collect()
     }
 
     fn embed(&self, t: Tensor<1>) -> Tensor<2> {

@@ -83,6 +83,7 @@ impl From<UnetArgs> for UnetConfig {
             channels: args.channels,
             self_condition: args.self_condition,
             learned_variance: args.learned_variance,
+            fourier: Vec::new(),
             time,
             dropout: args.dropout,
             attn_dim_head: args.attn_dim_head,
