@@ -61,7 +61,7 @@ pub(super) fn integrate(
         let step = step(field, &mut on, &tableau, method, &mut done)?;
         let finished: Vec<bool> = arrives.iter().zip(&step.accepted).map(|(arrives, ok)| *arrives && *ok).collect();
         on.advance(step, &mut done);
-        if let Some(at) = on.h.iter().position(|h| !(*h > SHORTEST * length)) {
+        if let Some(at) = (0..on.h.len()).find(|&b| !finished[b] && on.h[b] < SHORTEST * length) {
             return Err(ProcessError::Ode { image: on.images[at], at: on.s[at].exp() });
         }
         on.leave(&finished, field, &mut done);

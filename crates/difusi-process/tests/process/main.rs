@@ -1,6 +1,7 @@
 //! Identities of the papers first, then the peers' numbers.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod bound;
 mod common;
 mod config;
 mod diffusers_config;
@@ -8,6 +9,7 @@ mod forward;
 mod golden_diffusers;
 mod golden_peer;
 mod mixture;
+mod likelihood;
 mod prediction;
 mod sampling;
 mod schedule;
