@@ -20,10 +20,16 @@ RANGES = [
     (0x2018, 0x201D),  # quotes
     (0x2026, 0x2026),  # ellipsis
     (0x2070, 0x208E),  # superscripts and subscripts
+    (0x2090, 0x209C),  # subscript letters: x_t
     (0x2190, 0x2193),  # arrows
+    (0x2202, 0x2202),  # partial derivative
+    (0x2207, 0x2207),  # nabla
+    (0x2211, 0x2211),  # sum
     (0x2212, 0x2212),  # minus
     (0x221A, 0x221A),  # root
-    (0x221E, 0x221E),  # infinity
+    (0x221D, 0x221E),  # proportional, infinity
+    (0x2225, 0x2225),  # parallel: KL(q || p)
+    (0x222B, 0x222B),  # integral
     (0x2248, 0x2248),  # about
     (0x2260, 0x2265),  # not equal, less or equal
 ]

@@ -2,6 +2,7 @@
 
 pub mod bench_peers;
 pub mod config_page;
+pub mod mathematics;
 pub mod memcheck;
 
 use std::path::{Path, PathBuf};

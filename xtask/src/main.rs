@@ -1,6 +1,7 @@
 //! Chores of the workspace: `cargo xtask config-page` rewrites docs/config.md from the config types, `cargo xtask bench-peers`
-//! times the networks of bench/ here and in PyTorch, `cargo xtask memcheck` runs the kernels' tests under valgrind. The tidy checks
-//! are tests (tests/tidy.rs); golden values are made by the scripts in golden/.
+//! times the networks of bench/ here and in PyTorch, `cargo xtask mathematics [NAME..]` redraws the pictures and tables of
+//! docs/mathematics.md, `cargo xtask memcheck` runs the kernels' tests under valgrind. The tidy checks are tests (tests/tidy.rs);
+//! golden values are made by the scripts in golden/.
 
 use std::io::Write;
 
@@ -22,7 +23,11 @@ fn main() -> anyhow::Result<()> {
             let page = bench_peers::run(&Options::parse(arguments)?, &xtask::root(), &mut say)?;
             Ok(write!(std::io::stdout(), "{page}")?)
         }
+        Some("mathematics") => xtask::mathematics::redraw(&xtask::root(), &arguments.collect::<Vec<_>>()),
         Some("memcheck") => xtask::memcheck::run(&xtask::root(), &arguments.collect::<Vec<_>>()),
-        other => bail!("{} is no chore; known: config-page, bench-peers, memcheck", other.unwrap_or("(nothing)")),
+        other => bail!(
+            "{} is no chore; known: config-page, bench-peers, mathematics, memcheck",
+            other.unwrap_or("(nothing)")
+        ),
     }
 }

@@ -46,6 +46,8 @@ pub(crate) enum Command {
     Schedule(ScheduleArgs),
     /// Draw the forward process on one picture.
     Noise(NoiseArgs),
+    /// Draw the pictures of docs/mathematics.md, and print the numbers behind them.
+    Figures(FiguresArgs),
 }
 
 #[derive(Debug, Args)]
@@ -315,4 +317,15 @@ pub(crate) struct NoiseArgs {
     /// Seed of the noise.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FiguresArgs {
+    /// Folder for the pictures.
+    #[arg(short, long, value_name = "DIR", default_value = "figures")]
+    pub(crate) output: PathBuf,
+
+    /// Draw only this one; may be repeated.
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::PossibleValuesParser::new(difusi::figures::Drawing::NAMES))]
+    pub(crate) only: Vec<String>,
 }

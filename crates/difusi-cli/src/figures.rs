@@ -1,12 +1,12 @@
-//! `difusi schedule` and `difusi noise`.
+//! `difusi schedule`, `difusi noise` and `difusi figures`.
 
 use difusi::Device;
 use difusi::core::ImageSize;
-use difusi::figures::{NoiseOptions, noise_strip, schedule_figure};
+use difusi::figures::{Drawing, NoiseOptions, noise_strip, schedule_figure};
 use difusi::process::Choice;
 use difusi::store::{self, Panel, PanelRow};
 
-use crate::args::{NoiseArgs, ScheduleArgs};
+use crate::args::{FiguresArgs, NoiseArgs, ScheduleArgs};
 use crate::sample::image_size;
 use crate::usage::usage;
 
@@ -47,6 +47,19 @@ pub(crate) fn noise(args: &NoiseArgs, json: bool) -> anyhow::Result<()> {
     let text = [("difusi", "noise"), ("schedule", args.schedule.as_str()), ("seed", &args.seed.to_string())];
     store::write_png(&args.output, &panel.draw()?, &text)?;
     said(&args.output, json);
+    Ok(())
+}
+
+pub(crate) fn figures(args: &FiguresArgs, json: bool) -> anyhow::Result<()> {
+    for drawing in Drawing::ALL.iter().filter(|d| args.only.is_empty() || args.only.iter().any(|o| o == d.name)) {
+        let drawn = drawing.draw()?;
+        let path = args.output.join(drawing.name).with_extension("png");
+        store::write_png(&path, &drawn.picture, &[("difusi", &format!("figures --only {}", drawing.name))])?;
+        said(&path, json);
+        if let Some(table) = drawn.table.filter(|_| !json) {
+            outln!("\n{table}");
+        }
+    }
     Ok(())
 }
 

@@ -60,5 +60,6 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Data(a) => data::data(a, cli.json),
         Command::Schedule(a) => figures::schedule(a, cli.json),
         Command::Noise(a) => figures::noise(a, cli.json),
+        Command::Figures(a) => figures::figures(a, cli.json),
     }
 }

@@ -1,4 +1,4 @@
-//! The built-in font for labels and charts: a subset of DejaVu Sans (Latin-1, Greek, a few signs).
+//! The built-in font for labels and charts: a subset of DejaVu Sans (Latin-1, Greek, subscripts, a few signs).
 
 use ab_glyph::{Font, FontRef, Glyph, GlyphId, PxScale, ScaleFont, point};
 
@@ -53,7 +53,8 @@ mod tests {
     #[test]
     fn the_font_reads() {
         let font = font().unwrap();
-        for c in "AZaz09 .,:;+-−·%()[]/=αβσεᾱ̄²⁻⁹∞√→≤äß".chars().filter(|c| *c != 'ᾱ') {
+        for c in "AZaz09 .,:;+-−·%()[]/=αβσεᾱ̄²⁻⁹∞√→≤äßₜₙ₋₁∥∫∑∂∇∝".chars().filter(|c| *c != 'ᾱ')
+        {
             assert_ne!(font.glyph_id(c).0, 0, "{c}");
         }
         let mut ink = 0.0;

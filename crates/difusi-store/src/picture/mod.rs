@@ -14,7 +14,7 @@ pub use png::{read_png, read_png_text, write_png};
 use font::ASCENT;
 
 pub(crate) use font::{glyphs, text_width};
-pub(crate) use png::png_text;
+pub(crate) use png::{png_bytes, png_text};
 
 use difusi_core::{ImageSize, pixels};
 

@@ -25,6 +25,13 @@ pub fn write_png(path: &Path, picture: &Picture, text: &[(&str, &str)]) -> Resul
     atomic::write(path, |out| Ok(encode(out, picture, text)?))
 }
 
+/// A picture as the bytes of a PNG file.
+pub(crate) fn png_bytes(picture: &Picture) -> Result<Vec<u8>, png::EncodingError> {
+    let mut out = Vec::new();
+    encode(&mut out, picture, &[])?;
+    Ok(out)
+}
+
 fn is_latin1(text: &str) -> bool {
     text.chars().all(|c| c != '\0' && u32::from(c) < 256)
 }

@@ -1,17 +1,21 @@
-//! Charts as SVG or PNG: lines, dots, several panels in one picture.
+//! Charts as SVG or PNG: lines, dots, filled areas, a field behind them, several panels in one picture.
 //!
 //! A chart is laid out once into a few shapes (`scene`), which are written as SVG text or drawn with antialiasing.
 //! Deliberately absent: bars, errors, interaction, any knowledge of what is plotted.
 
 mod axis;
+mod field;
 mod layout;
+mod legend;
 mod raster;
 mod scene;
 mod svg;
 
 use std::path::Path;
 
-use crate::{StoreError, atomic, write_png};
+pub use field::Field;
+
+use crate::{Picture, StoreError, atomic, write_png};
 
 /// How a series is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +28,11 @@ pub enum Mark {
     Faint,
     /// Dots.
     Dots,
+    /// A solid line with a dot at each of its points.
+    Beads,
+    /// A pale surface between the points and 0 (or the end of the axis that is nearest to 0), without a line. It does not use up a
+    /// colour, so the line that follows has the same.
+    Area,
 }
 
 /// How an axis maps values.
@@ -111,6 +120,17 @@ impl Axis {
     }
 }
 
+/// A word at a place of a chart.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Note {
+    /// `[x, y]` of its middle.
+    pub at: [f64; 2],
+    /// One line.
+    pub text: String,
+    /// RGB; `None` is ink.
+    pub colour: Option<[u8; 3]>,
+}
+
 /// One panel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chart {
@@ -122,19 +142,34 @@ pub struct Chart {
     pub y: Axis,
     /// Whether units are equal.
     pub aspect: Aspect,
+    /// Drawn first, behind everything.
+    pub field: Option<Field>,
     /// What is drawn, in order.
     pub series: Vec<Series>,
+    /// Words drawn last.
+    pub notes: Vec<Note>,
 }
 
 impl Chart {
     /// A chart without series.
     pub fn new(title: impl Into<String>, x: Axis, y: Axis) -> Self {
-        Self { title: title.into(), x, y, aspect: Aspect::Free, series: Vec::new() }
+        Self { title: title.into(), x, y, aspect: Aspect::Free, field: None, series: Vec::new(), notes: Vec::new() }
     }
 
     /// With one more series.
     pub fn with(mut self, series: Series) -> Self {
         self.series.push(series);
+        self
+    }
+
+    /// With a field behind everything.
+    pub fn over(self, field: Field) -> Self {
+        Self { field: Some(field), ..self }
+    }
+
+    /// With a word whose middle is at `[x, y]`.
+    pub fn noted(mut self, at: [f64; 2], text: impl Into<String>) -> Self {
+        self.notes.push(Note { at, text: text.into(), colour: None });
         self
     }
 
@@ -171,12 +206,17 @@ impl Figure {
         svg::text(&layout::scene(self))
     }
 
+    /// As pixels, two for each SVG unit.
+    pub fn draw(&self) -> Result<Picture, StoreError> {
+        raster::draw(&layout::scene(self), 2.0)
+    }
+
     /// Writes the figure atomically, as the file's ending says: `.svg` or `.png`.
     pub fn write(&self, path: &Path) -> Result<(), StoreError> {
         let ending = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase());
         match ending.as_deref() {
             Some("svg") => atomic::write_bytes(path, self.to_svg().as_bytes()),
-            Some("png") => write_png(path, &raster::draw(&layout::scene(self), 2.0)?, &[]),
+            Some("png") => write_png(path, &self.draw()?, &[]),
             _ => {
                 let (what, got) = ("ending of a chart's file".into(), path.display().to_string());
                 Err(StoreError::Value { what, got, accepted: "`.svg` or `.png`" })

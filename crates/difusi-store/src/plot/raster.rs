@@ -18,6 +18,8 @@ pub(super) fn draw(scene: &Scene, scale: f64) -> Result<Picture, StoreError> {
                     canvas.stroke(&[[*centre, *centre]], *radius, (*colour, *opacity), clip);
                 }
             }
+            Shape::Polygon { points, colour, opacity, clip } => canvas.polygon(points, (*colour, *opacity), clip),
+            Shape::Image { rect, picture, clip } => canvas.image(picture, rect, clip),
             Shape::Fill { rect, colour, opacity } => canvas.fill(rect, *colour, *opacity),
             Shape::Text(text) => canvas.text(text),
         }
@@ -66,6 +68,55 @@ impl Canvas {
         for py in area.y[0]..area.y[1] {
             for px in area.x[0]..area.x[1] {
                 self.blend(px, py, colour, opacity * overlap(px, x) * overlap(py, y));
+            }
+        }
+    }
+
+    /// Four lines of scanning per row of pixels; along a line coverage is exact.
+    fn polygon(&mut self, points: &[[f64; 2]], (colour, opacity): (Colour, f64), clip: &Rect) {
+        let s = self.scale;
+        let area = self.area([clip.x * s, clip.right() * s], [clip.y * s, clip.bottom() * s]);
+        let edges = || points.iter().zip(points.iter().cycle().skip(1));
+        let mut row = vec![0.0; area.x[1].saturating_sub(area.x[0])];
+        for y in area.y[0]..area.y[1] {
+            row.fill(0.0);
+            for line in [0.125, 0.375, 0.625, 0.875] {
+                let at = y as f64 + line;
+                let crossing = |(a, b): (&[f64; 2], &[f64; 2])| {
+                    let (from, to) = (a[1] * s, b[1] * s);
+                    let cross = (from <= at) != (to <= at);
+                    cross.then(|| (a[0] + (b[0] - a[0]) * (at - from) / (to - from)) * s - area.x[0] as f64)
+                };
+                let mut crossings: Vec<f64> = edges().filter_map(crossing).collect();
+                crossings.sort_by(f64::total_cmp);
+                crossings.chunks_exact(2).for_each(|pair| cover(&mut row, [pair[0], pair[1]], 0.25));
+            }
+            for (i, covered) in row.iter().enumerate().filter(|(_, c)| **c > 0.0) {
+                self.blend(area.x[0] + i, y, colour, opacity * covered);
+            }
+        }
+    }
+
+    /// Bilinear between the middles of the picture's pixels.
+    fn image(&mut self, picture: &Picture, rect: &Rect, clip: &Rect) {
+        let (s, picture) = (self.scale, picture.to_rgb());
+        let (w, h) = (picture.width(), picture.height());
+        let inside = self.area([rect.x * s, rect.right() * s], [rect.y * s, rect.bottom() * s]);
+        let area = intersect(inside, self.area([clip.x * s, clip.right() * s], [clip.y * s, clip.bottom() * s]));
+        let place = |pixel: usize, from: f64, length: f64, count: usize| {
+            let at = ((pixel as f64 + 0.5) / s - from) / length * count as f64 - 0.5;
+            let at = at.clamp(0.0, (count - 1) as f64);
+            (at as usize, (at as usize + 1).min(count - 1), at.fract())
+        };
+        for y in area.y[0]..area.y[1] {
+            let (top, bottom, down) = place(y, rect.y, rect.h, h);
+            for x in area.x[0]..area.x[1] {
+                let (left, right, across) = place(x, rect.x, rect.w, w);
+                let value =
+                    |row: usize, column: usize, c: usize| f64::from(picture.pixels()[(row * w + column) * 3 + c]);
+                let line = |row: usize, c: usize| value(row, left, c) * (1.0 - across) + value(row, right, c) * across;
+                let colour = [0, 1, 2].map(|c| (line(top, c) * (1.0 - down) + line(bottom, c) * down).round() as u8);
+                self.blend(x, y, colour, 1.0);
             }
         }
     }
@@ -134,6 +185,14 @@ impl Canvas {
                 self.blend(px, py, text.colour, f64::from(cover));
             }
         }
+    }
+}
+
+/// Adds `weight` times the share of each cell that lies between two places.
+fn cover(row: &mut [f64], [from, to]: [f64; 2], weight: f64) {
+    let (from, to) = (from.clamp(0.0, row.len() as f64), to.clamp(0.0, row.len() as f64));
+    for (i, value) in row.iter_mut().enumerate().take(to.ceil() as usize).skip(from as usize) {
+        *value += weight * (to.min(i as f64 + 1.0) - from.max(i as f64)).max(0.0);
     }
 }
 

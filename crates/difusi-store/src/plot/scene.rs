@@ -1,5 +1,7 @@
 //! The shapes a figure consists of. Units are SVG pixels, y grows downwards.
 
+use crate::Picture;
+
 /// RGB.
 pub(super) type Colour = [u8; 3];
 
@@ -56,6 +58,10 @@ pub(super) enum Shape {
     Line { points: Vec<[f64; 2]>, pen: Pen, clip: Rect },
     /// Filled circles.
     Dots { centres: Vec<[f64; 2]>, radius: f64, colour: Colour, opacity: f64, clip: Rect },
+    /// The inside of a closed line (even-odd where it crosses itself), cut at `clip`.
+    Polygon { points: Vec<[f64; 2]>, colour: Colour, opacity: f64, clip: Rect },
+    /// A picture stretched over `rect`, smoothly, cut at `clip`.
+    Image { rect: Rect, picture: Picture, clip: Rect },
     /// A filled rectangle.
     Fill { rect: Rect, colour: Colour, opacity: f64 },
     /// Text.

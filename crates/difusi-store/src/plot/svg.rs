@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::scene::{Anchor, Pen, Rect, Scene, Shape, Text};
+use crate::picture::png_bytes;
 
 /// Readers have one of these.
 const FAMILY: &str = "DejaVu Sans, Verdana, Helvetica, Arial, sans-serif";
@@ -53,6 +54,21 @@ fn write_shape(out: &mut String, shape: &Shape, clips: &mut Vec<Rect>) -> std::f
             }
             writeln!(out, "</g>")
         }
+        Shape::Polygon { points, colour, opacity, clip } => {
+            let list: Vec<String> = points.iter().map(|[x, y]| format!("{x:.1},{y:.1}")).collect();
+            let (fill, clip) = (hex(*colour), place(clips, *clip));
+            write!(out, "<polygon fill=\"{fill}\" fill-opacity=\"{opacity}\" fill-rule=\"evenodd\"")?;
+            writeln!(out, " clip-path=\"url(#c{clip})\" points=\"{}\"/>", list.join(" "))
+        }
+        Shape::Image { rect: Rect { x, y, w, h }, picture, clip } => {
+            let clip = place(clips, *clip);
+            write!(
+                out,
+                "<image x=\"{x:.1}\" y=\"{y:.1}\" width=\"{w:.1}\" height=\"{h:.1}\" clip-path=\"url(#c{clip})\""
+            )?;
+            let data = base64(&png_bytes(picture).unwrap_or_default());
+            writeln!(out, " preserveAspectRatio=\"none\" href=\"data:image/png;base64,{data}\"/>")
+        }
         Shape::Fill { rect: Rect { x, y, w, h }, colour, opacity } => {
             write!(out, "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{w:.1}\" height=\"{h:.1}\" ")?;
             writeln!(out, "fill=\"{}\" fill-opacity=\"{opacity}\"/>", hex(*colour))
@@ -88,4 +104,29 @@ fn hex([r, g, b]: [u8; 3]) -> String {
 
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+/// RFC 4648, section 4.
+fn base64(bytes: &[u8]) -> String {
+    const SIGNS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for three in bytes.chunks(3) {
+        let word = (0..3).fold(0, |word, i| word << 8 | u32::from(three.get(i).copied().unwrap_or(0)));
+        for i in 0..4 {
+            let sign = SIGNS[(word >> (18 - 6 * i) & 63) as usize];
+            out.push(if i <= three.len() { char::from(sign) } else { '=' });
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    /// The examples of RFC 4648, section 10.
+    #[test]
+    fn base64_known_answers() {
+        for (plain, coded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
+            assert_eq!(super::base64(plain.as_bytes()), coded);
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Charts are looked at by eye: with DIFUSI_LOOK=FOLDER these tests also leave their pictures there.
 
-use difusi_store::plot::{Axis, Chart, Figure, Legend, Mark, Series, smoothed, write_chart};
+use difusi_store::plot::{Axis, Chart, Field, Figure, Legend, Mark, Series, smoothed, write_chart};
 use difusi_store::read_png;
 
 fn look(name: &str, figure: &Figure) {
@@ -109,6 +109,53 @@ fn points_and_trajectories() {
     look("points", &Figure::new(vec![chart.clone(), chart]));
 }
 
+/// Areas, beads, notes and a field, in both formats.
+#[test]
+fn areas_and_fields() {
+    let wave: Vec<[f64; 2]> = (0..200).map(|i| [f64::from(i) * 0.05, (f64::from(i) * 0.05).sin()]).collect();
+    let plain = Chart::new("Areas", Axis::linear("x"), Axis::linear("sin x"))
+        .with(Series::line("area", wave.clone()).marked(Mark::Area))
+        .with(Series::line("line", wave.clone()))
+        .with(Series::line("beads", wave.iter().step_by(20).copied().collect()).marked(Mark::Beads))
+        .noted([5.0, 0.5], "a note");
+    let bump = |x: f64, y: f64| (-(x * x + 4.0 * y * y)).exp();
+    let field = Field::sampled([-2.0, 2.0], [-1.0, 1.0], [80, 40], bump);
+    let (x, y) = (Axis::linear("x").within(-2.0, 2.0), Axis::linear("y").within(-1.0, 1.0));
+    let over = Chart::new("A field", x, y).over(field.clone());
+    let figure = Figure::new(vec![plain.clone(), over]);
+    look("areas", &figure);
+    assert!(figure.to_svg().contains("data:image/png;base64,iVBOR") && figure.to_svg().contains("<polygon"));
+    // The field's middle is dark, its corner white.
+    let alone = Figure::new(vec![Chart::new("", Axis::linear(""), Axis::linear("")).over(field)]).draw().unwrap();
+    let at = |x: usize, y: usize| alone.pixels()[(y * alone.width() + x) * 3];
+    assert!(at(alone.width() / 2, alone.height() / 2) < 120 && at(alone.width() - 60, 60) > 240);
+    // Half of an area's box is inked where a triangle fills half of it.
+    let triangle = Series::line("", vec![[0.0, 0.0], [1.0, 1.0]]).marked(Mark::Area).coloured([0, 0, 0]);
+    let (x, y) = (Axis::linear("").within(0.0, 1.0), Axis::linear("").within(0.0, 1.0));
+    let picture = Figure::new(vec![Chart::new("", x, y).with(triangle)]).draw().unwrap();
+    let shade = |v: &u8| (190..206).contains(v);
+    let filled = picture.pixels().iter().step_by(3).filter(|v| shade(v)).count() as f64;
+    let share = filled / (picture.width() * picture.height()) as f64;
+    assert!((0.3..0.5).contains(&share), "{share}");
+}
+
+/// Columns of a field made equally dark; values that are no numbers are white.
+#[test]
+fn fields_by_column() {
+    let field = Field::sampled([0.0, 2.0], [0.0, 1.0], [2, 3], |x, y| x * (1.0 + y)).by_column();
+    for column in 0..2 {
+        let most = field.values.iter().skip(column).step_by(2).fold(0.0, |a: f64, v| a.max(*v));
+        assert!((most - 1.0).abs() < 1e-12);
+    }
+    let odd = Field { values: vec![f64::NAN, -1.0, f64::INFINITY, 2.0, 0.0, 1.0], ..field.clone() };
+    let ragged = Field { values: vec![1.0; 5], ..field.clone() };
+    for field in [odd, ragged, Field { values: Vec::new(), ..field.clone() }, Field { columns: 0, ..field }] {
+        let chart = Chart::new("", Axis::linear("x"), Axis::log("y")).over(field);
+        assert!(!Figure::new(vec![chart.clone()]).to_svg().contains("NaN"));
+        Figure::new(vec![chart]).draw().unwrap();
+    }
+}
+
 /// Nothing, one point, gaps and infinities draw without a panic.
 #[test]
 fn odd_series() {
@@ -122,7 +169,7 @@ fn odd_series() {
         for y in
             [Axis::linear("y"), Axis::log("y"), Axis::log("y").within(1.0, 0.0), Axis::linear("y").within(0.0, 1.0)]
         {
-            for mark in [Mark::Line, Mark::Dashed, Mark::Faint, Mark::Dots] {
+            for mark in [Mark::Line, Mark::Dashed, Mark::Faint, Mark::Dots, Mark::Beads, Mark::Area] {
                 let chart = Chart::new("", Axis::linear("x"), y.clone())
                     .with(Series::line("a", points.clone()).marked(mark))
                     .equal_aspect();

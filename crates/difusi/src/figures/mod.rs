@@ -1,0 +1,120 @@
+//! Pictures of the mathematics: schedules, the forward process on a picture, and everything `docs/mathematics.md` shows.
+//!
+//! Nothing here is a sketch: every curve is computed from the formula beside which the page shows it, on data whose densities are
+//! known exactly ([`toy`]). Deliberately absent: networks, files.
+
+mod bound;
+mod forward;
+mod kl;
+mod noise;
+mod objective;
+mod paths;
+mod schedule;
+mod toy;
+
+pub use noise::{NoiseOptions, NoiseStrip, noise_strip};
+pub use schedule::schedule_figure;
+
+use difusi_process::Schedule;
+use difusi_store::plot::Figure;
+use difusi_store::{Panel, Picture};
+
+use crate::Error;
+
+/// One picture of `docs/mathematics.md`.
+#[derive(Clone, Copy, Debug)]
+pub struct Drawing {
+    /// Its name, and that of its file without the ending.
+    pub name: &'static str,
+    /// What it shows, in one line.
+    pub about: &'static str,
+    draw: fn() -> Result<Drawn, Error>,
+}
+
+/// What a drawing became.
+#[derive(Clone, Debug)]
+pub struct Drawn {
+    /// The picture.
+    pub picture: Picture,
+    /// The numbers in it as a Markdown table, where the page shows them too.
+    pub table: Option<String>,
+}
+
+impl Drawing {
+    /// All of them, in the order of the page.
+    pub const ALL: [Self; 8] = [
+        drawing(
+            "forward",
+            "the forward process on a drawn digit, and the best possible guess of where it came from",
+            forward::strip,
+        ),
+        drawing("schedules", "alpha-bar and log-SNR of schedules, good and bad", objective::schedules),
+        drawing("posterior", "q(x_{t-1} | x_t, x_0) as prior times likelihood, and its variance", forward::posterior),
+        drawing("reverse-gaussian", "why a small beta makes the reverse step Gaussian", forward::reverse),
+        drawing("kl", "what a KL divergence is", kl::figure),
+        drawing("decoder", "the buckets of the discretised decoder", bound::decoder),
+        drawing("kl-per-t", "the terms of the variational bound, with an exact denoiser", bound::terms),
+        drawing("paths", "the reverse SDE and the probability-flow ODE through the same densities", paths::figure),
+    ];
+
+    /// Their names.
+    pub const NAMES: [&'static str; Self::ALL.len()] = {
+        let mut names = [""; Self::ALL.len()];
+        let mut i = 0;
+        while i < names.len() {
+            names[i] = Self::ALL[i].name;
+            i += 1;
+        }
+        names
+    };
+
+    /// Computes and draws it: up to some seconds.
+    ///
+    /// # Errors
+    /// None that a caller can cause.
+    pub fn draw(&self) -> Result<Drawn, Error> {
+        (self.draw)()
+    }
+}
+
+const fn drawing(name: &'static str, about: &'static str, draw: fn() -> Result<Drawn, Error>) -> Drawing {
+    Drawing { name, about, draw }
+}
+
+/// A figure without numbers to tell.
+fn drawn(figure: &Figure) -> Result<Drawn, Error> {
+    Ok(Drawn { picture: figure.draw()?, table: None })
+}
+
+/// Labelled pictures without numbers to tell.
+fn panel(panel: &Panel) -> Result<Drawn, Error> {
+    Ok(Drawn { picture: panel.draw()?, table: None })
+}
+
+/// alpha-bar of steps 0..=T with the paper's indexing: 1 for the data first.
+fn alpha_bars(schedule: &Schedule, timesteps: usize) -> Result<Vec<f64>, Error> {
+    let tables = schedule.tables(timesteps)?;
+    Ok(std::iter::once(1.0).chain(tables.alpha_bars).collect())
+}
+
+/// `count` points of `f` over `[low, high]`, ends included.
+fn curve([low, high]: [f64; 2], count: usize, f: impl Fn(f64) -> f64) -> Vec<[f64; 2]> {
+    let last = count.max(2) - 1;
+    let at = |i: usize| low + (high - low) * i as f64 / last as f64;
+    (0..=last).map(|i| [at(i), f(at(i))]).collect()
+}
+
+/// A number with `decimals` decimals and a real minus.
+fn number(value: f64, decimals: usize) -> String {
+    format!("{value:.decimals$}").replace('-', "−")
+}
+
+/// A small number as `a.b·10⁻ⁿ`.
+fn power(value: f64) -> String {
+    let exponent = value.abs().log10().floor();
+    let raised: String = format!("{:.0}", -exponent)
+        .chars()
+        .filter_map(|c| "⁰¹²³⁴⁵⁶⁷⁸⁹".chars().nth(c.to_digit(10)? as usize))
+        .collect();
+    format!("{}·10⁻{raised}", number(value / 10f64.powf(exponent), 1))
+}
