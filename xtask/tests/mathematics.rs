@@ -81,10 +81,9 @@ fn every_picture_is_drawn_by_the_program() {
     let page = page();
     let mut wrong = Vec::new();
     for (_, target) in links(&page) {
-        if let Some(name) = target.strip_prefix("images/mathematics/") {
-            if !Drawing::NAMES.contains(&name.trim_end_matches(".png")) {
-                wrong.push(format!("{name} is no drawing"));
-            }
+        let name = target.strip_prefix("images/mathematics/");
+        if let Some(name) = name.filter(|n| !Drawing::NAMES.contains(&n.trim_end_matches(".png"))) {
+            wrong.push(format!("{name} is no drawing"));
         }
     }
     for name in Drawing::NAMES {

@@ -165,7 +165,7 @@ impl Pixel {
         let last = self.0.0.iter().map(|b| b.share * kl(b)).sum::<f64>() / std::f64::consts::LN_2;
         // beta-tilde_1 = 0, so the decoder takes that of the next step, as DDPM does.
         let sd = tilde(2).sqrt();
-        let first = self.expect(Blend::of(bars[1]), 16.0, |guess, shares| {
+        let first = self.average(Blend::of(bars[1]), 16.0, |guess, shares| {
             let bits = |(byte, share): (usize, &f64)| share * -mass(byte, guess, sd).max(1e-300).log2();
             shares.iter().enumerate().filter(|(_, s)| **s > 0.0).map(bits).sum()
         });
@@ -174,13 +174,13 @@ impl Pixel {
 
     /// E[(x_0 - E[x_0 | x_t])^2].
     fn error(&self, at: Blend) -> f64 {
-        self.expect(at, 4.0, |guess, shares| {
+        self.average(at, 4.0, |guess, shares| {
             shares.iter().enumerate().map(|(byte, share)| share * (value(byte) - guess).powi(2)).sum()
         })
     }
 
     /// The expectation over x_t of `f(E[x_0 | x_t], p(x_0 | x_t))`, on a grid of `fineness` points per sigma.
-    fn expect(&self, at: Blend, fineness: f64, f: impl Fn(f64, &[f64]) -> f64) -> f64 {
+    fn average(&self, at: Blend, fineness: f64, f: impl Fn(f64, &[f64]) -> f64) -> f64 {
         let (reach, step) = (at.alpha + 9.0 * at.sigma, at.sigma / fineness);
         let count = (2.0 * reach / step).ceil() as i64;
         let mut shares = vec![0.0; 256];

@@ -118,3 +118,25 @@ fn power(value: f64) -> String {
         .collect();
     format!("{}·10⁻{raised}", number(value / 10f64.powf(exponent), 1))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every drawing draws something, under a name of its own.
+    #[test]
+    fn drawings_draw() {
+        for (i, drawing) in Drawing::ALL.iter().enumerate() {
+            assert!(!Drawing::NAMES[..i].contains(&drawing.name), "{} twice", drawing.name);
+            let picture = drawing.draw().unwrap().picture;
+            let ink = picture.pixels().iter().filter(|v| **v < 128).count();
+            assert!(ink > 2000 && picture.width() > 900, "{}", drawing.name);
+        }
+    }
+
+    #[test]
+    fn small_numbers_read_well() {
+        assert_eq!([power(5.91e-4), power(0.012), power(3e-12)], ["5.9·10⁻⁴", "1.2·10⁻²", "3.0·10⁻¹²"]);
+        assert_eq!(number(-0.25, 1), "−0.2");
+    }
+}

@@ -38,9 +38,9 @@ pub(super) fn figure() -> Result<Drawn, Error> {
     for start in starts {
         ode = ode.with(Series::line("", flow(&data, start)).coloured([20, 60, 110]));
     }
-    for (path, (start, colour)) in
-        [(1.2, [200, 70, 0]), (0.0, [30, 110, 50]), (-1.2, [117, 80, 175])].into_iter().enumerate()
-    {
+    let colours = [[200, 70, 0], [30, 110, 50], [117, 80, 175], [140, 86, 75], [160, 30, 60]];
+    for (path, colour) in colours.into_iter().enumerate() {
+        let start = 1.6 - 0.8 * path as f64;
         sde = sde.with(Series::line("", reverse(&data, start, path as u64)).coloured(colour));
     }
     drawn(&Figure { columns: 2, panel_size: [480, 360], ..Figure::new(vec![ode, sde]) })
@@ -64,7 +64,7 @@ fn flow(data: &Mixture, start: f64) -> Vec<[f64; 2]> {
 
 /// dx = (-beta/2 x - beta score) dt + sqrt(beta) dw, from t = 1 to 0 by Euler and Maruyama.
 fn reverse(data: &Mixture, start: f64, path: u64) -> Vec<[f64; 2]> {
-    let mut noise = Noise::new(5).stream(Draw::Solver, path, 0);
+    let mut noise = Noise::new(3).stream(Draw::Solver, path, 0);
     let h = 1.0 / STEPS as f64;
     let mut x = start;
     let mut points = vec![[1.0, x]];
