@@ -1,10 +1,12 @@
-//! The variational bound, DDPM (arXiv:2006.11239) eq. 5 and 13: the decoder's buckets, and every term with an exact denoiser.
+//! The variational bound, DDPM (arXiv:2006.11239) eq. 5 and 13: the decoder's buckets, and every term with an exact denoiser, by
+//! the functions of [`difusi_process::bound`].
 
-use difusi_process::Schedule;
+use difusi_process::bound::{Chain, Decoder, normal_kl};
+use difusi_process::{Level, ProcessError, Schedule, Variance};
 use difusi_store::plot::{Axis, Chart, Figure, Legend, Mark, Series};
 
-use super::toy::{Blend, Bump, Mixture, normal, normal_mass};
-use super::{Drawn, alpha_bars, curve, drawn, number};
+use super::toy::{Bump, Mixture, normal};
+use super::{Drawn, curve, drawn, number, power, process};
 use crate::Error;
 
 /// Half the width of a bucket.
@@ -15,15 +17,9 @@ fn value(byte: usize) -> f64 {
     2.0 * byte as f64 / 255.0 - 1.0
 }
 
-/// Both edges of a byte's bucket: eq. 13, open at both ends of the range.
-fn bucket(byte: usize) -> [f64; 2] {
-    let (low, high) = (value(byte) - HALF, value(byte) + HALF);
-    [if byte == 0 { f64::NEG_INFINITY } else { low }, if byte == 255 { f64::INFINITY } else { high }]
-}
-
 /// Probability of a byte under N(mean, sd^2).
 fn mass(byte: usize, mean: f64, sd: f64) -> f64 {
-    normal_mass(bucket(byte).map(|edge| (edge - mean) / sd))
+    Decoder::Discretised.log_prob(value(byte), mean, 2.0 * sd.ln()).exp()
 }
 
 /// A bucket inside and the one at the end, with the last reverse step's density over them.
@@ -42,7 +38,7 @@ fn buckets([from, to]: [usize; 2], byte: usize, mean: f64, sd: f64) -> Chart {
     let density = |b: f64| normal(b * unit - 1.0, mean, sd * sd) * unit; // per byte
     let top = density((mean + 1.0) / unit) * 1.2;
     let share = mass(byte, mean, sd);
-    let [low, high] = bucket(byte).map(|edge| ((edge + 1.0) / unit).clamp(ends[0], ends[1]));
+    let [low, high] = [byte as f64 - 0.5, if byte == 255 { ends[1] } else { byte as f64 + 0.5 }];
     let open = if byte == 255 { ", open to +∞" } else { "" };
     let title = format!("p({byte}) = {}{open}: {} bits", number(share, 3), number(-share.log2(), 2));
     let x = Axis::linear("255 (x + 1) / 2").within(ends[0], ends[1]);
@@ -67,43 +63,53 @@ fn buckets([from, to]: [usize; 2], byte: usize, mean: f64, sd: f64) -> Chart {
 /// whole bound against T, beside the entropy that no model goes below.
 pub(super) fn terms() -> Result<Drawn, Error> {
     let pixel = Pixel::new();
-    let x = Axis::linear("t / T").within(0.0, 1.0);
-    let y = Axis::log("T · Lₜ₋₁ in bits").within(1e-3, 200.0);
-    let mut each = Chart::new("What each step costs, cosine schedule", x, y);
-    for (timesteps, mark) in [(1000, Mark::Line), (100, Mark::Line), (10, Mark::Beads)] {
-        let bound = pixel.bound(&Schedule::default(), timesteps, Spread::Small)?;
-        let count = timesteps as f64;
-        let points = bound.steps.iter().enumerate().map(|(i, bits)| [(i + 2) as f64 / count, bits * count]);
-        each = each.with(Series::line(format!("T = {timesteps}"), points.collect()).marked(mark));
-    }
-    let mut whole = Chart::new("The bound against the number of steps", Axis::log("T"), Axis::linear("bits per pixel"));
-    let mut table = String::from(
-        "| T | L_T | Σ L_{t−1} | L_0 | L_vlb, β̃ₜ | L_vlb, βₜ | entropy |\n|--:|--:|--:|--:|--:|--:|--:|\n",
-    );
-    let counts = [5, 10, 20, 50, 100, 200, 500, 1000];
-    let (mut small, mut large) = (Vec::new(), Vec::new());
-    for timesteps in counts {
-        let bound = pixel.bound(&Schedule::default(), timesteps, Spread::Small)?;
-        let wide = pixel.bound(&Schedule::default(), timesteps, Spread::Large)?;
-        small.push([timesteps as f64, bound.total()]);
-        large.push([timesteps as f64, wide.total()]);
-        let steps: f64 = bound.steps.iter().sum();
-        table += &format!(
-            "| {timesteps} | {:.4} | {steps:.4} | {:.4} | {:.4} | {:.4} | {:.4} |\n",
-            bound.last,
-            bound.first,
-            bound.total(),
-            wide.total(),
-            pixel.entropy()
-        );
-    }
-    let entropy = vec![[counts[0] as f64, pixel.entropy()], [1000.0, pixel.entropy()]];
-    whole = whole
-        .with(Series::line("L_vlb with variance β̃ₜ", small).marked(Mark::Beads))
-        .with(Series::line("L_vlb with variance βₜ", large).marked(Mark::Beads))
-        .with(Series::line("entropy of the data", entropy).marked(Mark::Dashed).coloured([60, 60, 60]));
-    let drawn = drawn(&Figure { columns: 2, panel_size: [480, 340], ..Figure::new(vec![each, whole]) })?;
+    let (whole, table) = against_steps(&pixel)?;
+    let drawn = drawn(&Figure { columns: 2, panel_size: [480, 340], ..Figure::new(vec![each_step(&pixel)?, whole]) })?;
     Ok(Drawn { table: Some(table), ..drawn })
+}
+
+/// Each L_{t-1}, times T, so that runs of different lengths compare.
+fn each_step(pixel: &Pixel) -> Result<Chart, Error> {
+    let (x, y) = (Axis::linear("t / T").within(0.0, 1.0), Axis::log("T · Lₜ₋₁ in bits").within(1e-3, 200.0));
+    let mut chart = Chart::new("What each step costs, cosine schedule", x, y);
+    for (timesteps, mark) in [(1000, Mark::Line), (100, Mark::Line), (10, Mark::Beads)] {
+        let (bound, count) = (pixel.bound(timesteps, Spread::Small)?, timesteps as f64);
+        let points = bound.steps.iter().enumerate().map(|(i, bits)| [(i + 2) as f64 / count, bits * count]);
+        chart = chart.with(Series::line(format!("T = {timesteps}"), points.collect()).marked(mark));
+    }
+    Ok(chart)
+}
+
+/// The whole bound for several T and three choices of variance, as a chart and as a table.
+fn against_steps(pixel: &Pixel) -> Result<(Chart, String), Error> {
+    let mut table = String::from(
+        "| $T$ | $L_T$ | $\\sum L_{t-1}$ | $L_0$ | $L_\\text{vlb}$, $\\tilde\\beta_t$ | $\\beta_t$ | best | entropy |\n\
+         |--:|--:|--:|--:|--:|--:|--:|--:|\n",
+    );
+    let (counts, spreads) = ([5, 10, 20, 50, 100, 200, 500, 1000], [Spread::Small, Spread::Large, Spread::Best]);
+    let mut totals = vec![Vec::new(); spreads.len()];
+    for timesteps in counts {
+        let mut bounds = Vec::new();
+        for (spread, points) in spreads.iter().zip(&mut totals) {
+            let bound = pixel.bound(timesteps, *spread)?;
+            points.push([timesteps as f64, bound.total()]);
+            bounds.push(bound);
+        }
+        let (steps, each) =
+            (bounds[0].steps.iter().sum::<f64>(), bounds.iter().map(Bound::total).map(|v| number(v, 3)));
+        let (last, each) = (power(bounds[0].last), each.collect::<Vec<_>>().join(" | "));
+        let entropy = pixel.entropy();
+        table += &format!("| {timesteps} | {last} | {steps:.3} | {:.3} | {each} | {entropy:.3} |\n", bounds[0].first);
+    }
+    let y = Axis::linear("bits per pixel");
+    let mut chart = Chart::new("The bound against the number of steps", Axis::log("T"), y);
+    for (name, points) in ["L_vlb, variance β̃ₜ", "L_vlb, variance βₜ", "L_vlb, the best variance"].iter().zip(totals)
+    {
+        chart = chart.with(Series::line(*name, points).marked(Mark::Beads));
+    }
+    let entropy = vec![[5.0, pixel.entropy()], [1000.0, pixel.entropy()]];
+    chart = chart.with(Series::line("entropy of the data", entropy).marked(Mark::Dashed).coloured([60, 60, 60]));
+    Ok((chart, table))
 }
 
 /// A pixel that takes each of the 256 values with a known probability.
@@ -116,6 +122,8 @@ enum Spread {
     Small,
     /// beta.
     Large,
+    /// What makes each term least: `beta-tilde + a^2 E[(x_0 - E[x_0 | x_t])^2]` (Bao et al., arXiv:2201.06503, theorem 1).
+    Best,
 }
 
 /// All terms in bits.
@@ -147,40 +155,72 @@ impl Pixel {
         self.0.0.iter().filter(|b| b.share > 0.0).map(|b| -b.share * b.share.log2()).sum()
     }
 
-    /// Every term with the exact denoiser, the KL divergences in closed form, their expectations by integration over x_t.
-    fn bound(&self, schedule: &Schedule, timesteps: usize, spread: Spread) -> Result<Bound, Error> {
-        let bars = alpha_bars(schedule, timesteps)?;
-        let beta = |t: usize| 1.0 - bars[t] / bars[t - 1];
-        let tilde = |t: usize| (1.0 - bars[t - 1]) / (1.0 - bars[t]) * beta(t);
-        let steps = (2..=timesteps).map(|t| {
-            let variance = if spread == Spread::Small { tilde(t) } else { beta(t) };
-            let gain = bars[t - 1].sqrt() * beta(t) / (1.0 - bars[t]);
-            let ratio = tilde(t) / variance;
+    /// Every term with the exact denoiser: divergences in closed form, their expectations by integration over x_t.
+    fn bound(&self, timesteps: usize, spread: Spread) -> Result<Bound, Error> {
+        let process = process(&Schedule::default(), timesteps)?;
+        let levels: Vec<Level> = (0..timesteps).rev().map(|t| process.level(t as f64)).collect();
+        let variance = if spread == Spread::Large { Variance::FixedLarge {} } else { Variance::FixedSmall {} };
+        let chain = self.chain(Chain::new(&levels, variance)?, spread)?;
+        let bits = |nats: f64| nats / std::f64::consts::LN_2;
+        let step = |position: usize| {
+            let jump = chain.jumps()[position];
+            // The divergence is quadratic in the difference of means: the expectation needs its mean square only.
+            let off = jump.posterior_mean().0 * self.error(jump.from).sqrt();
+            bits(normal_kl(off, jump.posterior_variance().ln(), chain.range(position)[0]))
+        };
+        let end = chain.start();
+        let prior = |b: &Bump| b.share * normal_kl(end.alpha * b.mean, 2.0 * end.sigma.ln(), 0.0);
+        let log_variance = chain.range(0)[0];
+        let first = if spread == Spread::Best { self.best_decoder(chain.jumps()[0].from) } else { log_variance };
+        Ok(Bound {
+            last: bits(self.0.0.iter().map(prior).sum()),
+            steps: (1..chain.len()).map(step).collect(),
+            first: bits(self.decoder(chain.jumps()[0].from, first)),
+        })
+    }
+
+    /// The chain with the variances of `spread`.
+    fn chain(&self, chain: Chain, spread: Spread) -> Result<Chain, ProcessError> {
+        if spread != Spread::Best {
+            return Ok(chain);
+        }
+        let best = |position: usize| {
+            let jump = chain.jumps()[position];
+            let known = if position == 0 { chain.range(0)[0].exp() } else { jump.posterior_variance() };
+            (known + jump.posterior_mean().0.powi(2) * self.error(jump.from)).ln()
+        };
+        let values: Vec<f64> = (0..chain.len()).map(best).collect();
+        chain.with_log_variances(&values)
+    }
+
+    /// L_0 in nats, with this logarithm of the decoder's variance.
+    fn decoder(&self, at: Level, log_variance: f64) -> f64 {
+        self.average(at, 8.0, |guess, shares| {
             let nats =
-                0.5 * (ratio - 1.0 - ratio.ln()) + gain * gain * self.error(Blend::of(bars[t])) / (2.0 * variance);
-            nats / std::f64::consts::LN_2
-        });
-        let end = Blend::of(bars[timesteps]);
-        let kl = |b: &Bump| 0.5 * (end.sigma.powi(2) + (end.alpha * b.mean).powi(2) - 1.0 - 2.0 * end.sigma.ln());
-        let last = self.0.0.iter().map(|b| b.share * kl(b)).sum::<f64>() / std::f64::consts::LN_2;
-        // beta-tilde_1 = 0, so the decoder takes that of the next step, as DDPM does.
-        let sd = tilde(2).sqrt();
-        let first = self.average(Blend::of(bars[1]), 16.0, |guess, shares| {
-            let bits = |(byte, share): (usize, &f64)| share * -mass(byte, guess, sd).max(1e-300).log2();
-            shares.iter().enumerate().filter(|(_, s)| **s > 0.0).map(bits).sum()
-        });
-        Ok(Bound { last, steps: steps.collect(), first })
+                |(byte, share): (usize, &f64)| -share * Decoder::Discretised.log_prob(value(byte), guess, log_variance);
+            shares.iter().enumerate().filter(|(_, s)| **s > 0.0).map(nats).sum()
+        })
+    }
+
+    /// The logarithm of the decoder's variance with the least L_0, by golden sections.
+    fn best_decoder(&self, at: Level) -> f64 {
+        let (mut low, mut high) = (-14.0, 0.0);
+        while high - low > 0.01 {
+            let [a, b] = [0.382, 0.618].map(|part| low + part * (high - low));
+            (low, high) = if self.decoder(at, a) < self.decoder(at, b) { (low, b) } else { (a, high) };
+        }
+        (low + high) / 2.0
     }
 
     /// E[(x_0 - E[x_0 | x_t])^2].
-    fn error(&self, at: Blend) -> f64 {
+    fn error(&self, at: Level) -> f64 {
         self.average(at, 4.0, |guess, shares| {
             shares.iter().enumerate().map(|(byte, share)| share * (value(byte) - guess).powi(2)).sum()
         })
     }
 
     /// The expectation over x_t of `f(E[x_0 | x_t], p(x_0 | x_t))`, on a grid of `fineness` points per sigma.
-    fn average(&self, at: Blend, fineness: f64, f: impl Fn(f64, &[f64]) -> f64) -> f64 {
+    fn average(&self, at: Level, fineness: f64, f: impl Fn(f64, &[f64]) -> f64) -> f64 {
         let (reach, step) = (at.alpha + 9.0 * at.sigma, at.sigma / fineness);
         let count = (2.0 * reach / step).ceil() as i64;
         let mut shares = vec![0.0; 256];
@@ -216,9 +256,11 @@ mod tests {
         assert!((pixel.0.0.iter().map(|b| b.share).sum::<f64>() - 1.0).abs() < 1e-12);
         let mut before = f64::MAX;
         for timesteps in [5, 10, 20, 50] {
-            let bound = pixel.bound(&Schedule::default(), timesteps, Spread::Small).unwrap();
+            let bound = pixel.bound(timesteps, Spread::Small).unwrap();
             assert!(bound.steps.iter().all(|bits| *bits >= 0.0) && bound.last >= 0.0 && bound.first >= 0.0);
             assert!(bound.total() > entropy && bound.total() < before);
+            let best = pixel.bound(timesteps, Spread::Best).unwrap().total();
+            assert!(best > entropy && best < bound.total().min(pixel.bound(timesteps, Spread::Large).unwrap().total()));
             before = bound.total();
         }
     }

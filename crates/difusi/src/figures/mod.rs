@@ -9,13 +9,15 @@ mod kl;
 mod noise;
 mod objective;
 mod paths;
+mod posterior;
+mod reverse;
 mod schedule;
 mod toy;
 
 pub use noise::{NoiseOptions, NoiseStrip, noise_strip};
 pub use schedule::schedule_figure;
 
-use difusi_process::Schedule;
+use difusi_process::{Process, Schedule};
 use difusi_store::plot::Figure;
 use difusi_store::{Panel, Picture};
 
@@ -49,8 +51,8 @@ impl Drawing {
             forward::strip,
         ),
         drawing("schedules", "alpha-bar and log-SNR of schedules, good and bad", objective::schedules),
-        drawing("posterior", "q(x_{t-1} | x_t, x_0) as prior times likelihood, and its variance", forward::posterior),
-        drawing("reverse-gaussian", "why a small beta makes the reverse step Gaussian", forward::reverse),
+        drawing("posterior", "q(x_{t-1} | x_t, x_0) as prior times likelihood, and its variance", posterior::figure),
+        drawing("reverse-gaussian", "why a small beta makes the reverse step Gaussian", reverse::figure),
         drawing("kl", "what a KL divergence is", kl::figure),
         drawing("decoder", "the buckets of the discretised decoder", bound::decoder),
         drawing("kl-per-t", "the terms of the variational bound, with an exact denoiser", bound::terms),
@@ -91,10 +93,9 @@ fn panel(panel: &Panel) -> Result<Drawn, Error> {
     Ok(Drawn { picture: panel.draw()?, table: None })
 }
 
-/// alpha-bar of steps 0..=T with the paper's indexing: 1 for the data first.
-fn alpha_bars(schedule: &Schedule, timesteps: usize) -> Result<Vec<f64>, Error> {
-    let tables = schedule.tables(timesteps)?;
-    Ok(std::iter::once(1.0).chain(tables.alpha_bars).collect())
+/// The process of a schedule: the paper's step t has time `t - 1`.
+fn process(schedule: &Schedule, timesteps: usize) -> Result<Process, Error> {
+    Ok(Process::Discrete(schedule.tables(timesteps)?))
 }
 
 /// `count` points of `f` over `[low, high]`, ends included.

@@ -1,10 +1,10 @@
 //! What training fixes: schedules and weightings over log-SNR.
 
-use difusi_process::Schedule;
+use difusi_process::{Level, Schedule};
 use difusi_store::plot::{Axis, Chart, Figure, Legend, Mark, Series};
 
 use super::forward::linear;
-use super::{Drawn, alpha_bars, drawn};
+use super::{Drawn, drawn, process};
 use crate::Error;
 
 /// alpha-bar and log-SNR of schedules, two of them as they should not be.
@@ -38,11 +38,12 @@ pub(super) fn schedules() -> Result<Drawn, Error> {
         Axis::linear("ln SNR").within(-16.0, 12.0),
     );
     for (name, schedule, mark) in all {
-        let bars = alpha_bars(&schedule, timesteps)?;
-        let points =
-            |f: fn(f64) -> f64| bars.iter().enumerate().skip(1).map(|(t, a)| [t as f64, f(*a)]).collect::<Vec<_>>();
-        bar = bar.with(Series::line(name, points(|a| a)).marked(mark));
-        snr = snr.with(Series::line(name, points(|a| (a / (1.0 - a)).ln())).marked(mark));
+        let process = process(&schedule, timesteps)?;
+        let points = |f: fn(Level) -> f64| {
+            (1..=timesteps).map(|t| [t as f64, f(process.level(t as f64 - 1.0))]).collect::<Vec<_>>()
+        };
+        bar = bar.with(Series::line(name, points(|at| at.alpha.powi(2))).marked(mark));
+        snr = snr.with(Series::line(name, points(|at| at.snr().ln())).marked(mark));
     }
     drawn(&Figure { columns: 2, panel_size: [480, 330], legend: Legend::Shared, ..Figure::new(vec![bar, snr]) })
 }

@@ -2,9 +2,10 @@
 //! arXiv:2011.13456, eq. 6, 11 and 13), with the exact score.
 
 use difusi_core::{Draw, Noise};
+use difusi_process::Level;
 use difusi_store::plot::{Axis, Chart, Field, Figure, Series};
 
-use super::toy::{Blend, Mixture};
+use super::toy::{Mixture, preserving};
 use super::{Drawn, drawn};
 use crate::Error;
 
@@ -14,8 +15,8 @@ fn beta(t: f64) -> f64 {
 }
 
 /// Signal and noise at t in [0, 1].
-fn at(t: f64) -> Blend {
-    Blend::of((-0.1 * t - 9.95 * t * t).exp())
+fn at(t: f64) -> Level {
+    preserving((-0.1 * t - 9.95 * t * t).exp())
 }
 
 /// Steps of each path.
