@@ -17,7 +17,8 @@ pub struct DiffusionConfig {
     /// How noise grows. Default cosine with s = 0.008.
     #[serde(with = "crate::choice")]
     pub schedule: Schedule,
-    /// What the network outputs: `epsilon`, `x0`, `velocity`, `posterior_mean`, `flow` or `edm`. Default velocity.
+    /// What the network outputs: `epsilon`, `x0`, `velocity`, `posterior_mean`, `flow`, `flow_to_data`, `edm` or
+    /// `edm_velocity`. Default velocity.
     #[serde(with = "crate::choice")]
     pub prediction: Prediction,
     /// `l1`, `l2` or `huber`. Default l2.
@@ -80,7 +81,7 @@ pub struct SampleConfig {
     pub grid: Grid,
     /// How many steps are visited, 1 to T. A custom grid brings its own number. Default 50.
     pub steps: usize,
-    /// What happens to predicted x_0: `none` or `static`. Default static.
+    /// What happens to predicted x_0: `none`, `static`, `clip` or `dynamic`. Default static.
     #[serde(with = "crate::choice")]
     pub threshold: Threshold,
     /// How many images, at least 1. Default 64.
@@ -102,7 +103,7 @@ impl SampleConfig {
     pub fn check(&self, timesteps: usize) -> Vec<ValueError> {
         let mut checks = Checks::default();
         checks.require(self.count >= 1, "count", self.count, "at least 1");
-        let found = [self.solver.check(), self.grid.check(timesteps, self.steps), checks.0];
+        let found = [self.solver.check(), self.grid.check(timesteps, self.steps), self.threshold.check(), checks.0];
         found.concat().into_iter().map(|e| e.under("sample")).collect()
     }
 }

@@ -61,6 +61,20 @@ impl Plan {
         Ok(Self { stages: solver.stages(levels), solver, variance })
     }
 
+    /// These evaluations, each leading where it says: for grids whose steps do not join, or that do not fall (inversion). A solver
+    /// whose intervals have several evaluations must find the stages it would have made itself.
+    ///
+    /// # Errors
+    /// No stage, bad solver parameters.
+    pub fn from_stages(stages: Vec<Stage>, solver: Solver, variance: Variance) -> Result<Self, ProcessError> {
+        let mut errors = solver.check();
+        if stages.is_empty() {
+            errors.push(ValueError::new("stages", "an empty list", "at least one"));
+        }
+        all_good(errors)?;
+        Ok(Self { stages, solver, variance })
+    }
+
     /// The evaluations in the order they run.
     pub fn stages(&self) -> &[Stage] {
         &self.stages

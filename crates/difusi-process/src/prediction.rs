@@ -31,9 +31,17 @@ pub enum Prediction {
     PosteriorMean {},
     /// `eps - x_0`, the velocity of the straight line from data to noise.
     Flow {},
+    /// `x_0 - eps`: the same line walked from noise to data, as schedulers with `invert_sigmas` have it.
+    FlowToData {},
     /// EDM's F: `x_0 = c_skip x + c_out F` with the network seeing `c_in x`, all of unit variance.
     Edm {
         /// Standard deviation of the data, above 0. Default 0.5.
+        #[serde(default = "half")]
+        sigma_data: f64,
+    },
+    /// Minus EDM's F: the velocity of the normalised picture, which networks like CosXL predict.
+    EdmVelocity {
+        /// As of `edm`. Default 0.5.
         #[serde(default = "half")]
         sigma_data: f64,
     },
@@ -41,7 +49,7 @@ pub enum Prediction {
 
 choice! { Prediction:
     Epsilon = "epsilon" true, X0 = "x0" true, Velocity = "velocity" true, PosteriorMean = "posterior_mean" true,
-    Flow = "flow" true, Edm = "edm" false,
+    Flow = "flow" true, FlowToData = "flow_to_data" true, Edm = "edm" false, EdmVelocity = "edm_velocity" false,
 }
 
 fn half() -> f64 {
@@ -57,19 +65,26 @@ impl Default for Prediction {
 
 impl Prediction {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Epsilon {},
         Self::X0 {},
         Self::Velocity {},
         Self::PosteriorMean {},
         Self::Flow {},
+        Self::FlowToData {},
         Self::Edm { sigma_data: 0.5 },
+        Self::EdmVelocity { sigma_data: 0.5 },
     ];
+
+    /// -1 for what is the negative of another prediction.
+    fn sign(self) -> f64 {
+        if matches!(self, Self::FlowToData {} | Self::EdmVelocity { .. }) { -1.0 } else { 1.0 }
+    }
 
     /// Everything wrong with the parameters.
     pub fn check(&self) -> Vec<ValueError> {
         let mut checks = Checks::default();
-        if let Self::Edm { sigma_data } = self {
+        if let Self::Edm { sigma_data } | Self::EdmVelocity { sigma_data } = self {
             let good = *sigma_data > 0.0 && sigma_data.is_finite();
             checks.require(good, "prediction.sigma_data", sigma_data, "a number above 0");
         }
@@ -79,7 +94,9 @@ impl Prediction {
     /// Factor of x_t in what the network sees; 1 for all but EDM, whose `c_in` belongs to `x_t / alpha`.
     pub fn input_scale(self, level: Level) -> f64 {
         match self {
-            Self::Edm { sigma_data } => 1.0 / (level.alpha * sigma_data).hypot(level.sigma),
+            Self::Edm { sigma_data } | Self::EdmVelocity { sigma_data } => {
+                1.0 / (level.alpha * sigma_data).hypot(level.sigma)
+            }
             _ => 1.0,
         }
     }
@@ -91,14 +108,15 @@ impl Prediction {
             Self::Epsilon {} => (0.0, 1.0),
             Self::X0 {} => (1.0, 0.0),
             Self::Velocity {} => (-sigma, alpha),
-            Self::Flow {} => (-1.0, 1.0),
+            Self::Flow {} | Self::FlowToData {} => (-self.sign(), self.sign()),
             Self::PosteriorMean {} => {
                 let (c0, ct) = before(level).posterior_mean();
                 (c0 + ct * alpha, ct * sigma)
             }
-            Self::Edm { sigma_data } => {
+            Self::Edm { sigma_data } | Self::EdmVelocity { sigma_data } => {
                 let total = (alpha * sigma_data).hypot(sigma); // deviation of x_t
-                (sigma / (sigma_data * total), -sigma_data * alpha / total)
+                let sign = self.sign();
+                (sign * sigma / (sigma_data * total), -sign * sigma_data * alpha / total)
             }
         }
     }
@@ -113,14 +131,14 @@ impl Prediction {
                 let norm = alpha * alpha + sigma * sigma;
                 (-sigma / norm, alpha / norm)
             }
-            Self::Flow {} => (-sigma / (alpha + sigma), 1.0 / (alpha + sigma)),
+            Self::Flow {} | Self::FlowToData {} => (-self.sign() * sigma / (alpha + sigma), 1.0 / (alpha + sigma)),
             Self::PosteriorMean {} => {
                 let (c0, ct) = before(level).posterior_mean();
                 (1.0 / c0, -ct / c0)
             }
-            Self::Edm { sigma_data } => {
+            Self::Edm { sigma_data } | Self::EdmVelocity { sigma_data } => {
                 let total = (alpha * sigma_data).hypot(sigma);
-                (sigma * sigma_data / total, alpha * (sigma_data / total).powi(2)) // c_out, c_skip / alpha
+                (self.sign() * sigma * sigma_data / total, alpha * (sigma_data / total).powi(2)) // c_out, c_skip / alpha
             }
         }
     }
@@ -134,10 +152,10 @@ impl Prediction {
                 let norm = alpha * alpha + sigma * sigma;
                 (alpha / norm, sigma / norm)
             }
-            Self::Flow {} => (alpha / (alpha + sigma), 1.0 / (alpha + sigma)),
-            Self::Edm { sigma_data } => {
+            Self::Flow {} | Self::FlowToData {} => (self.sign() * alpha / (alpha + sigma), 1.0 / (alpha + sigma)),
+            Self::Edm { sigma_data } | Self::EdmVelocity { sigma_data } => {
                 let total = (alpha * sigma_data).hypot(sigma);
-                (-sigma_data * alpha / total, sigma / (total * total))
+                (-self.sign() * sigma_data * alpha / total, sigma / (total * total))
             }
             Self::X0 {} | Self::PosteriorMean {} => {
                 let (a, b) = self.x0_factors(level);

@@ -27,7 +27,8 @@ fn every_variant_rejects_a_typo() {
     check_strict(&[Loss::L1 {}, Loss::L2 {}, Loss::Huber { delta: 1.0 }]);
     check_strict(&[Weighting::Simple {}, Weighting::Snr {}, Weighting::MinSnr { gamma: 5.0 }, Weighting::Vlb {}]);
     check_strict(&[Variance::FixedSmall {}, Variance::FixedLarge {}, Variance::LearnedRange {}]);
-    check_strict(&[Threshold::None {}, Threshold::Static {}]);
+    let dynamic = |max| Threshold::Dynamic { quantile: 0.9, max };
+    check_strict(&[Threshold::None {}, Threshold::Static {}, Threshold::Clip { range: 2.0 }, dynamic(Some(1.5))]);
     check_strict(&[Solver::Ancestral {}, Solver::Ddim { eta: 0.5 }, Solver::Heun {}]);
     let custom = Grid::Custom { steps: vec![3, 1] };
     check_strict(&[Grid::Leading {}, Grid::Linspace {}, Grid::Trailing {}, Grid::Even {}, custom]);

@@ -14,4 +14,5 @@ mod prediction;
 mod sampling;
 mod schedule;
 mod solver;
+mod threshold;
 mod training;
