@@ -9,15 +9,13 @@ between the 32-d layer on the samples and on the 10,000 test images, sample cova
 --panel draws samples (left of each pair) beside their nearest training image in pixels (right).
 """
 import argparse
-import gzip
 import json
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
-from safetensors.torch import load_file
-from scipy.linalg import sqrtm
+
+from mnist_features import Judge, frechet
 
 parser = argparse.ArgumentParser()
 parser.add_argument("samples", help="npz with arr_0 uint8 [N, 28, 28, 1]")
@@ -25,39 +23,7 @@ parser.add_argument("--data", default="../shared/data")
 parser.add_argument("--panel", help="PNG to write")
 args = parser.parse_args()
 
-weights = load_file(f"{args.data}/weights/burn-mnist-cnn/mnist.safetensors")
-
-
-def read_idx(split):
-    with gzip.open(f"{args.data}/mnist/{split}-images-idx3-ubyte.gz") as f:
-        return np.frombuffer(f.read(), np.uint8, offset=16).reshape(-1, 28, 28)
-
-
-def batch_norm(x, name):
-    mean, var = weights[f"{name}.running_mean"], weights[f"{name}.running_var"]
-    return F.batch_norm(x, mean, var, weights[f"{name}.weight"], weights[f"{name}.bias"])
-
-
-@torch.no_grad()
-def judge(images):
-    """uint8 [N, 28, 28] -> features [N, 32], class probabilities [N, 10]."""
-    features, probabilities = [], []
-    for start in range(0, len(images), 500):
-        x = torch.from_numpy(images[start : start + 500].astype(np.float32))[:, None] / 255
-        x = (x - 0.1307) / 0.3081
-        for conv in ("conv1", "conv2", "conv3"):
-            x = F.relu(F.conv2d(x, weights[f"{conv}.weight"], weights[f"{conv}.bias"]))
-        x = batch_norm(x, "norm1").flatten(1)
-        f = F.relu(F.linear(x, weights["fc1.weight"], weights["fc1.bias"]))
-        logits = batch_norm(F.linear(f, weights["fc2.weight"], weights["fc2.bias"]), "norm2")
-        features.append(f.double().numpy())
-        probabilities.append(logits.softmax(1).numpy())
-    return np.concatenate(features), np.concatenate(probabilities)
-
-
-def frechet(a, b):
-    ca, cb = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
-    return float(((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(ca + cb - 2 * sqrtm(ca @ cb).real))
+judge = Judge(args.data)
 
 
 def panel(images, train, rows=8, columns=8):
@@ -78,8 +44,8 @@ def panel(images, train, rows=8, columns=8):
 samples = np.load(args.samples)["arr_0"]
 assert samples.dtype == np.uint8 and samples.shape[1:] == (28, 28, 1), f"{samples.dtype} {samples.shape}"
 samples = samples[..., 0]
-features, p = judge(samples)
-test_features, _ = judge(read_idx("t10k"))
+features, p = judge.features(samples)
+test_features, _ = judge.features(judge.read_idx("t10k"))
 result = dict(
     samples=len(samples),
     conf9=float((p.max(1) >= 0.9).mean()),
@@ -87,9 +53,9 @@ result = dict(
     classes=np.bincount(p.argmax(1), minlength=10).tolist(),
 )
 if args.panel:
-    train = read_idx("train")
+    train = judge.read_idx("train")
     result["nearest_train_l2_median"] = panel(samples, train)
-    test = read_idx("t10k")[:64]
+    test = judge.read_idx("t10k")[:64]
     flat = torch.from_numpy(train.reshape(len(train), -1).astype(np.float32))
     real = torch.cdist(torch.from_numpy(test.reshape(64, -1).astype(np.float32)), flat)
     result["nearest_train_l2_median_of_test_images"] = float(real.min(1).values.median())
