@@ -59,8 +59,9 @@ pub struct UnetConfig {
     /// Whether the output also holds a variance. Default false.
     #[serde(default)]
     pub learned_variance: bool,
-    /// Sines and cosines of `2^n pi x` that the first convolution also sees, one n from 0 to 12 each, in ascending order; `[7, 8]`
-    /// helps likelihoods (variational diffusion models, arXiv:2107.00630, appendix C). Not the peer's. Default `[]`.
+    /// Sines and cosines of `2 pi v / 2^(8 - n)`, v the byte that x stands for, which the first convolution also sees, one n from 0 to
+    /// 12 each, in ascending order; 1 to 8 help likelihoods (variational diffusion models, arXiv:2107.00630, appendix C). Not the
+    /// peer's. Default `[]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fourier: Vec<u32>,
     /// How the time is embedded; see `model.time`. Default `{ kind = "sinusoidal", theta = 10000.0 }`.

@@ -172,11 +172,12 @@ impl Unet {
         difusi_ops::cat_channels(estimate, x)
     }
 
-    /// Sines and cosines of `2^n pi x`, each `[B, H, W, C]`: what tells pixels apart that differ by a bit or two (arXiv:2107.00630,
-    /// appendix C).
+    /// Sines and cosines of `2 pi v / 2^(8 - n)`, each `[B, H, W, C]`, where `v = 255 (x + 1) / 2` is the byte that x stands for: what
+    /// tells pixels apart that differ by a bit or two (arXiv:2107.00630, appendix C, whose bytes lie 2 / 256 apart and whose angle is
+    /// therefore `2^n pi x`). At n = 8 every byte has the same angle, and the sine is how far x is from the nearest.
     fn fourier(&self, x: &Tensor<4>) -> Vec<Tensor<4>> {
         let pair = |n: &u32| {
-            let angle = x.clone() * (f64::from(1 << n) * PI);
+            let angle = (x.clone() + 1.0) * (f64::from(1 << n) * PI * 255.0 / 256.0);
             [angle.clone().sin(), angle.cos()]
         };
         self.config.fourier.iter().flat_map(pair).collect()
