@@ -7,6 +7,7 @@ mod terminal;
 mod args;
 mod bench;
 mod data;
+mod eval;
 mod figures;
 mod inspect;
 mod model;
@@ -54,6 +55,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Train(a) => train::train(a, cli.device, cli.json),
         Command::Bench(a) => bench::bench(a, &device()?, cli.json),
         Command::Sample(a) => sample::sample(a, &device()?, cli.json),
+        Command::Eval(a) => eval::eval(a, &device()?, cli.json),
         Command::Predict(a) => model::predict(a, &device()?, cli.json),
         Command::Convert(a) => model::convert(a, &difusi::Device::flex(), cli.json),
         Command::Inspect(a) => inspect::inspect(a, cli.json),

@@ -77,6 +77,14 @@ pub enum Error {
         /// What is wrong and what to do.
         problem: String,
     },
+    /// An image of a data set that can no longer be read.
+    #[error("image {index} cannot be read: {source}")]
+    Image {
+        /// Its number in the data set.
+        index: u64,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A value that a caller gave.
     #[error("{what} is {got}; expected {accepted}")]
     Value {

@@ -2,7 +2,7 @@
 //!
 //! This crate puts the rooms together: [`RunConfig`] (TOML to typed to checked), [`presets`], [`Model`] (a trained network with
 //! everything it needs to draw), [`Sampler`] (pictures from a model), [`Run`] (a training run in a folder), [`figures`],
-//! [`bench`] (how fast a config is on this machine).
+//! [`bench`] (how fast a config is on this machine), [`eval`] (how good a model is).
 //! The rooms themselves are re-exported: [`core`], [`data`], [`nn`], [`process`], [`store`], [`train`].
 //!
 //! Deliberately absent: printing, argument parsing, exit codes (the binary's).
@@ -12,6 +12,7 @@ mod config;
 mod describe;
 mod device;
 mod error;
+pub mod eval;
 pub mod figures;
 mod model;
 pub mod presets;

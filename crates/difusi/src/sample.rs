@@ -223,7 +223,7 @@ impl<'a> Sampler<'a> {
 }
 
 /// At most [`BATCH`] pictures, fewer where half of what memory is left would not hold their activations.
-fn batch_that_fits(unet: &UnetConfig, size: ImageSize, precision: Precision) -> usize {
+pub(crate) fn batch_that_fits(unet: &UnetConfig, size: ImageSize, precision: Precision) -> usize {
     match (unet.cost(size), available_memory()) {
         (Ok(cost), Some(bytes)) => {
             auto_micro_batch(BATCH, precision.of_f32_bytes(cost.sampling_bytes) as u64, bytes / 2)

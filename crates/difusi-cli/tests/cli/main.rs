@@ -5,6 +5,7 @@ mod bench;
 mod commands;
 mod data;
 mod errors;
+mod eval;
 mod harness;
 mod resume;
 mod shared;

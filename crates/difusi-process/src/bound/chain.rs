@@ -20,8 +20,9 @@ pub struct Chain {
 impl Chain {
     /// Over `levels`, whose noise falls; the data is added where it is not the last of them.
     ///
-    /// beta-tilde of the jump onto the data is 0, so it takes that of the jump before (with all fixed variances, as DDPM's own code
-    /// does for the sake of the decoder, arXiv:2006.11239), or, where there is none, beta.
+    /// beta-tilde of the jump onto the data is 0, which is no variance for a decoder. Fixed variances take beta there, as the decoder of
+    /// variational diffusion models does (DDPM's own code takes beta-tilde of the jump before, the lower end of the learned range: about
+    /// half of beta with its schedule, but far too little where log-SNR moves slowly).
     ///
     /// # Errors
     /// No level but the data; noise that does not fall.
@@ -30,16 +31,15 @@ impl Chain {
         check(&noisy)?;
         let ends: Vec<Level> = std::iter::once(Level::DATA).chain(noisy.into_iter().rev()).collect();
         let jumps: Vec<Jump> = ends.windows(2).map(|pair| Jump { from: pair[1], to: pair[0] }).collect();
-        let smallest = jumps.get(1).unwrap_or(&jumps[0]);
-        let smallest = if jumps.len() > 1 { smallest.posterior_variance() } else { smallest.beta() };
+        let smallest = jumps.get(1).map_or_else(|| jumps[0].beta(), |before| before.posterior_variance());
         let ranges = jumps.iter().map(|jump| {
             let onto_data = jump.to.is_data();
             let low = if onto_data { smallest } else { jump.posterior_variance() };
             let (low, high) = (low.ln(), jump.beta().ln());
             match variance {
                 Variance::LearnedRange {} => [low, high],
-                Variance::FixedLarge {} if !onto_data => [high, high],
-                Variance::FixedLarge {} | Variance::FixedSmall {} => [low, low],
+                Variance::FixedSmall {} if !onto_data => [low, low],
+                Variance::FixedSmall {} | Variance::FixedLarge {} => [high, high],
             }
         });
         Ok(Self { ranges: ranges.collect(), jumps, learned: variance.is_learned() })

@@ -14,11 +14,14 @@ use crate::{
 /// What q is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Dequantisation {
-    /// Uniform over the byte's bucket, 2/255 wide; `P(x_0 | x)` is 1. What flows report (RealNVP and since).
+    /// The forward process' own q(x_1 | x_0); `P(x_0 | x)` is the discretised decoder. What a network of bytes was trained on: where a
+    /// byte is certain (a black border), nothing is lost.
     #[default]
-    Uniform,
-    /// The forward process' own q(x_1 | x_0); `P(x_0 | x)` is the discretised decoder. What the network was trained on.
     Gaussian,
+    /// Uniform over the byte's bucket, 2/255 wide; `P(x_0 | x)` is 1. What flows report (RealNVP and since). A diffusion model that was
+    /// trained on bytes pays for it: its densities are normal around a certain byte, and no level of noise makes them boxes
+    /// (about half a bit for each such number).
+    Uniform,
 }
 
 /// Images made continuous.
