@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod bound;
+mod bound_whole;
 mod common;
 mod config;
 mod diffusers_config;
