@@ -1,5 +1,6 @@
 //! What a person types: one struct per command. Nothing here does anything.
 
+mod edit;
 mod eval;
 
 use std::path::PathBuf;
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use difusi::DeviceChoice;
 
+pub(crate) use edit::EditArgs;
 pub(crate) use eval::{Dequantise, EvalArgs, SplitKind};
 
 /// Diffusion models: train, sample and look inside, in one binary.
@@ -37,6 +39,8 @@ pub(crate) enum Command {
     Sample(SampleArgs),
     /// Measure how good a model is on a data set: bits per dimension.
     Eval(EvalArgs),
+    /// Change pictures with a trained model: redraw, inpaint, colourise, enlarge, blend.
+    Edit(EditArgs),
     /// Run the network once on given inputs, to hold it against another framework.
     Predict(PredictArgs),
     /// Measure how fast a config trains and samples on this machine; needs no data.
@@ -135,21 +139,8 @@ pub(crate) struct SampleArgs {
     #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) count: Option<u32>,
 
-    /// Solver: ancestral or ddim (default: the model's).
-    #[arg(long)]
-    pub(crate) solver: Option<String>,
-
-    /// Noise added by DDIM: 0 is deterministic, 1 is ancestral.
-    #[arg(long, value_name = "ETA")]
-    pub(crate) eta: Option<f64>,
-
-    /// Number of steps (default: the model's).
-    #[arg(long, value_name = "N")]
-    pub(crate) steps: Option<usize>,
-
-    /// Override one key of the model's [sample] section, e.g. `--set threshold.kind=none`; may be repeated.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    pub(crate) overrides: Vec<String>,
+    #[command(flatten)]
+    pub(crate) solver: SolverArgs,
 
     /// Seed: the same seed draws the same pictures.
     #[arg(long, default_value_t = 0)]
@@ -195,6 +186,26 @@ pub(crate) struct SampleArgs {
     /// Enlarge PNG and GIF pixels by this whole factor.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=32))]
     pub(crate) scale: u8,
+}
+
+/// How a command samples, where that differs from the model's `[sample]` section.
+#[derive(Debug, Args)]
+pub(crate) struct SolverArgs {
+    /// Solver, such as ancestral, ddim or heun (default: the model's).
+    #[arg(long)]
+    pub(crate) solver: Option<String>,
+
+    /// Noise added by DDIM: 0 is deterministic, 1 is ancestral.
+    #[arg(long, value_name = "ETA")]
+    pub(crate) eta: Option<f64>,
+
+    /// Number of steps (default: the model's).
+    #[arg(long, value_name = "N")]
+    pub(crate) steps: Option<usize>,
+
+    /// Override one key of the model's [sample] section, e.g. `--set threshold.kind=none`; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) overrides: Vec<String>,
 }
 
 /// Sources of sampling noise.

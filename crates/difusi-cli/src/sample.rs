@@ -1,14 +1,15 @@
 //! `difusi sample`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use difusi::core::ImageSize;
+use difusi::process::SampleConfig;
 use difusi::store::{self, Picture};
 use difusi::{
     Device, Model, ModelConfig, OpenModel, Sampler, SamplerOptions, Start, override_sample, pictures, save_grid,
 };
 
-use crate::args::{ModelArgs, RngKind, SampleArgs};
+use crate::args::{ModelArgs, RngKind, SampleArgs, SolverArgs};
 use crate::progress::Progress;
 use crate::usage::usage;
 
@@ -48,19 +49,9 @@ pub(crate) fn sample(args: &SampleArgs, device: &Device, json: bool) -> anyhow::
     let options = options(args, &model)?;
     let sampler = Sampler::new(&model, options, device)?;
     let (all, film) = draw(&sampler, args)?;
-    let text = metadata(args, &model);
+    let text = metadata(args.seed, &model);
     let text: Vec<(&str, &str)> = text.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-    let enlarge = |p: &Picture| p.upscaled(usize::from(args.scale));
-    let enlarged: Vec<Picture> = all.iter().map(enlarge).collect();
-    match kind {
-        Output::Grid => save_grid(&args.output, &enlarged, &text)?,
-        Output::Npz => store::write_npz_pictures(&args.output, &all)?,
-        Output::Singles => {
-            for (i, picture) in enlarged.iter().enumerate() {
-                store::write_png(&args.output.join(format!("{i:06}.png")), picture, &text)?;
-            }
-        }
-    }
+    kind.write(&args.output, &all, args.scale, &text)?;
     let mut written = vec![args.output.clone()];
     if let Some(path) = &args.strip {
         store::write_png(path, &film.strip(usize::from(args.scale))?, &text)?;
@@ -70,28 +61,30 @@ pub(crate) fn sample(args: &SampleArgs, device: &Device, json: bool) -> anyhow::
         store::write_gif(path, &film.frames(usize::from(args.scale))?, 60, store::Repeat::Forever)?;
         written.push(path.clone());
     }
+    told(&written, all.len(), args.seed, &model, json);
+    Ok(())
+}
+
+/// What was drawn, for a person or a program.
+pub(crate) fn told(written: &[PathBuf], count: usize, seed: u64, model: &Model, json: bool) {
     if json {
-        outln!(
-            "{}",
-            serde_json::json!({ "written": written, "count": all.len(), "seed": args.seed, "model": model.hash })
-        );
+        outln!("{}", serde_json::json!({ "written": written, "count": count, "seed": seed, "model": model.hash }));
     } else {
         for path in written {
             outln!("{}", path.display());
         }
     }
-    Ok(())
 }
 
 /// What `-o` asks for.
-enum Output {
+pub(crate) enum Output {
     Grid,
     Npz,
     Singles,
 }
 
 impl Output {
-    fn of(path: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn of(path: &Path) -> anyhow::Result<Self> {
         let folder = path.is_dir() || path.to_string_lossy().ends_with(['/', '\\']);
         match path.extension().and_then(|e| e.to_str()) {
             _ if folder => Ok(Self::Singles),
@@ -100,9 +93,25 @@ impl Output {
             _ => Err(usage(format!("-o is {}; expected a name that ends in .png, .npz or /", path.display()))),
         }
     }
+
+    /// Writes the pictures, those in PNGs with pixels enlarged by `scale` and with this text.
+    pub(crate) fn write(&self, path: &Path, all: &[Picture], scale: u8, text: &[(&str, &str)]) -> anyhow::Result<()> {
+        let enlarged = || all.iter().map(|p| p.upscaled(usize::from(scale)));
+        match self {
+            Self::Grid => save_grid(path, &enlarged().collect::<Vec<_>>(), text)?,
+            Self::Npz => store::write_npz_pictures(path, all)?,
+            Self::Singles => {
+                for (i, picture) in enlarged().enumerate() {
+                    store::write_png(&path.join(format!("{i:06}.png")), &picture, text)?;
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
-fn options(args: &SampleArgs, model: &Model) -> anyhow::Result<SamplerOptions> {
+/// The model's `[sample]` section with what was typed.
+pub(crate) fn sample_config(args: &SolverArgs, model: &Model) -> anyhow::Result<SampleConfig> {
     let mut overrides = args.overrides.clone();
     if let Some(solver) = &args.solver {
         overrides.push(format!("solver.kind={solver}"));
@@ -112,15 +121,26 @@ fn options(args: &SampleArgs, model: &Model) -> anyhow::Result<SamplerOptions> {
     }
     overrides.extend(args.eta.map(|eta| format!("solver.eta={eta:?}")));
     overrides.extend(args.steps.map(|steps| format!("steps={steps}")));
+    Ok(override_sample(&model.card.sample, &overrides, model.card.diffusion.timesteps)?)
+}
+
+/// A size that the network takes, or an error about `--size`.
+pub(crate) fn checked_size(typed: Option<&[usize]>, model: &Model) -> anyhow::Result<Option<ImageSize>> {
+    let ModelConfig::Unet(unet) = &model.card.model;
+    let size = image_size(typed);
+    match size.and_then(|size| unet.check_size("--size", size)) {
+        Some(issue) => Err(usage(issue.to_string())),
+        None => Ok(size),
+    }
+}
+
+fn options(args: &SampleArgs, model: &Model) -> anyhow::Result<SamplerOptions> {
     let timesteps = model.card.diffusion.timesteps;
     if let Some(at) = args.at.filter(|at| *at >= timesteps) {
         return Err(usage(format!("--at is {at}; expected 0 to {} (the model has {timesteps} steps)", timesteps - 1)));
     }
-    let ModelConfig::Unet(unet) = &model.card.model;
-    if let Some(issue) = image_size(args.size.as_deref()).and_then(|size| unet.check_size("--size", size)) {
-        return Err(usage(issue.to_string()));
-    }
-    let config = override_sample(&model.card.sample, &overrides, model.card.diffusion.timesteps)?;
+    let size = checked_size(args.size.as_deref(), model)?;
+    let config = sample_config(&args.solver, model)?;
     let start = match (&args.init_noise, args.interpolate.as_deref(), args.rng) {
         (Some(path), _, _) => Start::Given(store::read_tensor_file(path, "x")?),
         (_, Some([a, b]), _) => between(a, b, args.at.unwrap_or(model.card.diffusion.timesteps / 2)),
@@ -133,7 +153,6 @@ fn options(args: &SampleArgs, model: &Model) -> anyhow::Result<SamplerOptions> {
         _ => None,
     };
     let count = args.count.map(|n| n as usize).or(given).unwrap_or(model.card.sample.count);
-    let size = image_size(args.size.as_deref());
     Ok(SamplerOptions { count, batch: args.batch.map(|n| n as usize), seed: args.seed, start, size, config })
 }
 
@@ -146,7 +165,7 @@ fn between(a: &str, b: &str, t: usize) -> Start {
 }
 
 /// All pictures, and the reverse process of the first few.
-fn draw(sampler: &Sampler<'_>, args: &SampleArgs) -> anyhow::Result<(Vec<Picture>, Film)> {
+fn draw(sampler: &Sampler, args: &SampleArgs) -> anyhow::Result<(Vec<Picture>, Film)> {
     let total = (sampler.batches() * sampler.steps()) as u64;
     let mut progress = Progress::new("drawing steps", total, 0);
     let (mut done, mut all, mut film) = (0, Vec::new(), Film::default());
@@ -198,7 +217,8 @@ impl Film {
     }
 }
 
-fn metadata(args: &SampleArgs, model: &Model) -> Vec<(String, String)> {
+/// What a PNG says about itself.
+pub(crate) fn metadata(seed: u64, model: &Model) -> Vec<(String, String)> {
     let command = std::iter::once("difusi".to_owned()).chain(std::env::args().skip(1)).collect::<Vec<_>>().join(" ");
-    vec![("command".into(), command), ("seed".into(), args.seed.to_string()), ("model".into(), model.hash.clone())]
+    vec![("command".into(), command), ("seed".into(), seed.to_string()), ("model".into(), model.hash.clone())]
 }

@@ -45,6 +45,8 @@ pub enum Draw {
     Probe = 16,
     /// What makes bytes continuous.
     Dequantise = 17,
+    /// The known part of an edited picture.
+    Known = 18,
 }
 
 /// A seeded source of random numbers. `Copy`: it has no state.

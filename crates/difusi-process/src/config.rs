@@ -73,7 +73,7 @@ impl DiffusionConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SampleConfig {
-    /// `ancestral` or `ddim`. Default ddim with eta = 0.
+    /// How sampling moves: see `sample.solver`. Default ddim with eta = 0.
     #[serde(with = "crate::choice")]
     pub solver: Solver,
     /// Which steps are visited: `leading`, `linspace`, `trailing`, `even` or `custom`. Default trailing.

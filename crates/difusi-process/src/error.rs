@@ -46,7 +46,7 @@ pub enum ProcessError {
         timesteps: usize,
     },
     /// Something that only a discrete process has.
-    #[error("the {kind} process is continuous; this needs a discrete one (any schedule but edm and flow)")]
+    #[error("the {kind} process is continuous; this needs a discrete one (any schedule but edm, flow, ve and sub_vp)")]
     Continuous {
         /// Which schedule.
         kind: &'static str,

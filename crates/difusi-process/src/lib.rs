@@ -9,6 +9,8 @@
 //! | [`Loss`], [`Weighting`] | what training minimises |
 //! | [`Threshold`] | what happens to a predicted x_0 |
 //! | [`Grid`], [`Solver`], [`Variance`] | which steps sampling visits, and how it moves between them |
+//! | [`Rates`], [`score`] | the process as an SDE, and the gradient of its log-density |
+//! | [`edit`] | pictures changed with the same models |
 //! | [`Denoise`] | the seam between networks and solvers |
 //! | [`mixture::Mixture`] | data whose denoiser is exact, which all of it is held against |
 //!
@@ -24,6 +26,7 @@ mod config;
 mod denoise;
 pub mod diffusers;
 mod diffusion;
+pub mod edit;
 mod error;
 mod forward;
 mod grid;
@@ -40,6 +43,8 @@ mod prediction;
 mod process;
 mod sampler;
 mod schedule;
+pub mod score;
+mod sde;
 mod solver;
 mod tables;
 mod threshold;
@@ -64,7 +69,9 @@ pub use prediction::Prediction;
 pub use process::Process;
 pub use sampler::{Constrain, SampleStep, Sampler, sample};
 pub use schedule::Schedule;
-pub use solver::Solver;
+pub use score::{Norms, StepSize};
+pub use sde::Rates;
+pub use solver::{Predictor, Solver};
 pub use tables::Tables;
 pub use threshold::Threshold;
 pub use torch_rng::TorchRng;

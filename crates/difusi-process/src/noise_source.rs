@@ -55,6 +55,11 @@ impl NoiseSource {
         self.draw(x.dims(), &x.device(), (Draw::Solver, number as u32))
     }
 
+    /// Noise of the known part of a picture, of this number in a run, in the shape and on the device of `x`.
+    pub(crate) fn known(&mut self, x: &Tensor<4>, number: usize) -> Result<Tensor<4>, ProcessError> {
+        self.draw(x.dims(), &x.device(), (Draw::Known, number as u32))
+    }
+
     fn draw(&mut self, shape: [usize; 4], device: &Device, draw: (Draw, u32)) -> Result<Tensor<4>, ProcessError> {
         let [b, h, w, c] = shape;
         let values = match self {

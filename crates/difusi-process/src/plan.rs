@@ -47,6 +47,12 @@ impl Plan {
     /// # Errors
     /// Fewer than two levels, levels that do not fall, bad solver parameters.
     pub fn new(levels: &[Level], solver: Solver, variance: Variance) -> Result<Self, ProcessError> {
+        all_good(Self::complaints(levels, solver))?;
+        Ok(Self::made_of(solver.stages(levels), solver, variance))
+    }
+
+    /// Everything wrong with these levels and this solver.
+    pub(crate) fn complaints(levels: &[Level], solver: Solver) -> Vec<ValueError> {
         let mut errors = solver.check();
         if levels.len() < 2 {
             errors.push(ValueError::new("levels", format!("a list of {}", levels.len()), "at least two"));
@@ -57,8 +63,12 @@ impl Plan {
                 errors.push(ValueError::new(format!("levels[{}]", i + 1), got, "noise that falls"));
             }
         }
-        all_good(errors)?;
-        Ok(Self { stages: solver.stages(levels), solver, variance })
+        errors
+    }
+
+    /// Of stages that were made by the solver, at least one.
+    pub(crate) fn made_of(stages: Vec<Stage>, solver: Solver, variance: Variance) -> Self {
+        Self { stages, solver, variance }
     }
 
     /// These evaluations, each leading where it says: for grids whose steps do not join, or that do not fall (inversion). A solver

@@ -34,6 +34,26 @@ pub enum Process {
         /// Steps that the time axis is divided into.
         timesteps: usize,
     },
+    /// The VE SDE (Song et al., arXiv:2011.13456, eq. 31): the sigmas of `Edm`, but the network receives sigma itself, as those of
+    /// score_sde and diffusers' ScoreSdeVe do.
+    Ve {
+        /// Noise of the cleanest step, above 0.
+        sigma_min: f64,
+        /// Noise of the last step, above `sigma_min`.
+        sigma_max: f64,
+        /// Steps that the time axis is divided into.
+        timesteps: usize,
+    },
+    /// The sub-VP SDE (Song et al., eq. 27): `alpha = exp(-1/2 int beta)` as in VP, `sigma = 1 - alpha^2`, its square. beta grows
+    /// linearly with `v = (u + 1) / T`; the network receives `v (T - 1)`, as score_sde's continuous models do.
+    SubVp {
+        /// beta at v = 0, at least 0.
+        beta_min: f64,
+        /// beta at v = 1, above `beta_min`.
+        beta_max: f64,
+        /// Steps that the time axis is divided into.
+        timesteps: usize,
+    },
 }
 
 impl Process {
@@ -41,7 +61,10 @@ impl Process {
     pub fn timesteps(&self) -> usize {
         match self {
             Self::Discrete(tables) => tables.timesteps(),
-            Self::Edm { timesteps, .. } | Self::Flow { timesteps, .. } => *timesteps,
+            Self::Edm { timesteps, .. }
+            | Self::Flow { timesteps, .. }
+            | Self::Ve { timesteps, .. }
+            | Self::SubVp { timesteps, .. } => *timesteps,
         }
     }
 
@@ -54,6 +77,8 @@ impl Process {
             Self::Discrete(tables) => Ok(tables),
             Self::Edm { .. } => Err(ProcessError::Continuous { kind: "edm" }),
             Self::Flow { .. } => Err(ProcessError::Continuous { kind: "flow" }),
+            Self::Ve { .. } => Err(ProcessError::Continuous { kind: "ve" }),
+            Self::SubVp { .. } => Err(ProcessError::Continuous { kind: "sub_vp" }),
         }
     }
 
@@ -61,7 +86,7 @@ impl Process {
     pub fn warnings(&self) -> Vec<String> {
         match self {
             Self::Discrete(tables) => tables.warnings(),
-            Self::Edm { .. } | Self::Flow { .. } => Vec::new(),
+            Self::Edm { .. } | Self::Flow { .. } | Self::Ve { .. } | Self::SubVp { .. } => Vec::new(),
         }
     }
 
@@ -73,13 +98,15 @@ impl Process {
         }
         match self {
             Self::Discrete(tables) => discrete(tables, u),
-            Self::Edm { sigma_min, sigma_max, .. } => {
-                let part = u.max(0.0) / (timesteps as f64 - 1.0).max(1.0);
-                edm(sigma_min * (sigma_max / sigma_min).powf(part))
-            }
+            Self::Edm { sigma_min, sigma_max, .. } => edm(geometric(*sigma_min, *sigma_max, u, timesteps)),
+            Self::Ve { sigma_min, sigma_max, .. } => ve(geometric(*sigma_min, *sigma_max, u, timesteps)),
             Self::Flow { shift, .. } => {
                 let s = (u + 1.0) / timesteps as f64;
                 flow(shift * s / (1.0 + (shift - 1.0) * s), timesteps)
+            }
+            Self::SubVp { beta_min, beta_max, .. } => {
+                let v = (u + 1.0) / timesteps as f64;
+                sub_vp(v, 0.5 * v * beta_min + 0.25 * v * v * (beta_max - beta_min), timesteps)
             }
         }
     }
@@ -95,13 +122,17 @@ impl Process {
                 1.0 / (decoder + BUCKET_VARIANCE)
             }
             Self::Discrete(_) => level.before().snr() - level.snr(),
-            Self::Edm { sigma_min, sigma_max, .. } => {
+            Self::Edm { sigma_min, sigma_max, .. } | Self::Ve { sigma_min, sigma_max, .. } => {
                 2.0 * level.snr() * (sigma_max / sigma_min).ln() / (timesteps - 1.0).max(1.0)
             }
             Self::Flow { shift, .. } => {
                 let s = level.sigma;
                 let slope = (shift - (shift - 1.0) * s).powi(2) / shift; // of s over the even times
                 2.0 * (1.0 - s) / s.powi(3) * slope / timesteps
+            }
+            Self::SubVp { beta_min, beta_max, .. } => {
+                let beta = beta_min + level.t / (timesteps - 1.0).max(1.0) * (beta_max - beta_min);
+                level.snr() * beta / timesteps * (1.0 + level.alpha.powi(2)) / level.sigma
             }
         };
         0.5 * timesteps * fall
@@ -121,12 +152,33 @@ impl Process {
             }
             Self::Edm { .. } => edm(ratio),
             Self::Flow { timesteps, .. } => flow(ratio / (1.0 + ratio), *timesteps),
+            Self::Ve { .. } => ve(ratio),
+            Self::SubVp { beta_min, beta_max, timesteps } => {
+                let decay = (0.5 * (ratio + ratio.hypot(2.0))).ln(); // -ln alpha, of (1 - alpha^2) / alpha = ratio
+                let v = 2.0 * decay
+                    / (0.5 * beta_min + (0.25 * beta_min * beta_min + (beta_max - beta_min) * decay).sqrt());
+                sub_vp(v, decay, *timesteps)
+            }
         }
     }
 }
 
+/// sigma of step `u`; the first one's before it.
+fn geometric(sigma_min: f64, sigma_max: f64, u: f64, timesteps: usize) -> f64 {
+    sigma_min * (sigma_max / sigma_min).powf(u.max(0.0) / (timesteps as f64 - 1.0).max(1.0))
+}
+
 fn edm(sigma: f64) -> Level {
     Level::new(sigma.ln() / 4.0, 1.0, sigma)
+}
+
+fn ve(sigma: f64) -> Level {
+    Level::new(sigma, 1.0, sigma)
+}
+
+/// `decay` is `-ln alpha`. 1 - alpha^2 is written without the cancellation.
+fn sub_vp(v: f64, decay: f64, timesteps: usize) -> Level {
+    Level::new(v * (timesteps as f64 - 1.0), (-decay).exp(), -(-2.0 * decay).exp_m1())
 }
 
 fn flow(s: f64, timesteps: usize) -> Level {
@@ -137,6 +189,11 @@ fn flow(s: f64, timesteps: usize) -> Level {
 fn ratio(tables: &Tables, t: usize) -> f64 {
     let alpha_bar = tables.alpha_bars[t];
     ((1.0 - alpha_bar) / alpha_bar).sqrt().min(RATIO_MAX)
+}
+
+/// `ln(sigma / alpha)` of a step.
+pub(crate) fn log_ratio(tables: &Tables, t: usize) -> f64 {
+    ratio(tables, t).ln()
 }
 
 /// `u` in (-1, T - 1]. Before the first step alpha-bar goes to 1 in a straight line.
@@ -153,7 +210,7 @@ fn discrete(tables: &Tables, u: f64) -> Level {
         return Level { t: u, alpha: alpha_bar.sqrt(), sigma: (1.0 - alpha_bar).sqrt(), alpha_prev: 1.0 };
     }
     let t = low as usize;
-    let [a, b] = [t, t + 1].map(|t| ratio(tables, t).ln());
+    let [a, b] = [t, t + 1].map(|t| log_ratio(tables, t));
     let ratio = (a + part * (b - a)).exp();
     let alpha = 1.0 / (1.0 + ratio * ratio).sqrt();
     Level { t: u, alpha, sigma: ratio * alpha, alpha_prev: discrete(tables, u - 1.0).alpha }
@@ -167,7 +224,7 @@ fn time_of_ratio(tables: &Tables, wanted: f64) -> f64 {
         0 => 0.0,
         above if above > last => last as f64,
         above => {
-            let [a, b] = [above - 1, above].map(|t| ratio(tables, t).ln());
+            let [a, b] = [above - 1, above].map(|t| log_ratio(tables, t));
             (above - 1) as f64 + (wanted.ln() - a) / (b - a)
         }
     }

@@ -118,6 +118,7 @@ impl<'a> Sampler<'a> {
     /// x at the stage's level: noised where the stage lifts it.
     fn lifted(&mut self, stage: &Stage) -> Result<Tensor<4>, ProcessError> {
         let Some(lift) = stage.lift else { return Ok(self.x.clone()) };
+        self.past.clear(); // of another way down
         let jump = Jump { from: stage.at, to: lift.from };
         let noise = self.noises.normal(&self.x)?;
         Ok(weighted(&[(jump.scale(), &self.x), (jump.beta().sqrt() * lift.scale, &noise)]))

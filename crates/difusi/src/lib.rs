@@ -1,16 +1,18 @@
 //! difusi: diffusion models, trained, sampled and looked into.
 //!
 //! This crate puts the rooms together: [`RunConfig`] (TOML to typed to checked), [`presets`], [`Model`] (a trained network with
-//! everything it needs to draw), [`Sampler`] (pictures from a model), [`Run`] (a training run in a folder), [`figures`],
-//! [`bench`] (how fast a config is on this machine), [`eval`] (how good a model is).
+//! everything it needs to draw), [`Sampler`] (pictures from a model), [`Editor`] (pictures changed with a model), [`Run`] (a training
+//! run in a folder), [`figures`], [`bench`] (how fast a config is on this machine), [`eval`] (how good a model is).
 //! The rooms themselves are re-exported: [`core`], [`data`], [`nn`], [`process`], [`store`], [`train`].
 //!
 //! Deliberately absent: printing, argument parsing, exit codes (the binary's).
 
 mod bench;
+mod canvas;
 mod config;
 mod describe;
 mod device;
+mod edit;
 mod error;
 pub mod eval;
 pub mod figures;
@@ -29,13 +31,15 @@ pub use difusi_store as store;
 pub use difusi_train as train;
 
 pub use bench::{BenchOptions, BenchProgress, BenchReport, Prediction, Timing, bench};
+pub use canvas::pictures;
 pub use config::{ConfigError, ConfigErrors, ModelConfig, RunConfig, override_sample, parse_schedule};
 pub use describe::{Described, describe};
 pub use device::DeviceChoice;
+pub use edit::{Edit, EditOptions, Editor};
 pub use error::Error;
 pub use model::{Model, ModelCard, OpenModel, PredictIo, Weights, predict, write_prediction};
 pub use run::{FineTune, Run, RunEvent, RunOptions, RunStart, save_grid};
-pub use sample::{Sampler, SamplerOptions, Start, pictures};
+pub use sample::{Sampler, SamplerOptions, Start};
 
 /// Height and width of the pictures a config trains on: from the config where it says, else from the data.
 ///

@@ -4,6 +4,7 @@
 mod bench;
 mod commands;
 mod data;
+mod edit;
 mod errors;
 mod eval;
 mod harness;

@@ -7,16 +7,21 @@
 mod ancestral;
 mod ddim;
 mod heun;
+mod langevin;
 mod moment;
+mod reverse_sde;
 
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Level, ProcessError, Stage,
+    Level, Norms, ProcessError, Stage, StepSize,
     choice::choice,
     error::{Checks, ValueError},
+    score::default_snr,
 };
+
+pub use reverse_sde::Predictor;
 
 pub(crate) use moment::{Estimate, Moment, Noises, weighted};
 
@@ -34,9 +39,50 @@ pub enum Solver {
     },
     /// Heun's second-order method on the probability-flow ODE: two evaluations a step, one for the step onto the data.
     Heun {},
+    /// Annealed Langevin dynamics: moves along the score at each visited level, then x_0 of the last.
+    Langevin {
+        /// Moves at each level, at least 1. Default 10; NCSN takes 100 at each of 10 levels.
+        #[serde(default = "ten")]
+        steps: usize,
+        /// How far each goes. Default annealed.
+        #[serde(default, with = "crate::choice")]
+        step_size: StepSize,
+    },
+    /// The reverse-time SDE.
+    ReverseSde {
+        /// Its discretisation: `euler_maruyama`, `reverse_diffusion` or `ancestral`. Default reverse_diffusion.
+        #[serde(default, with = "crate::choice")]
+        predictor: Predictor,
+    },
+    /// The reverse-time SDE with Langevin corrections at every level before the step down from it.
+    PredictorCorrector {
+        /// As of `reverse_sde`.
+        #[serde(default, with = "crate::choice")]
+        predictor: Predictor,
+        /// Signal-to-noise ratio of the corrections, above 0. Default 0.16.
+        #[serde(default = "default_snr")]
+        snr: f64,
+        /// Corrections at each level. Default 1.
+        #[serde(default = "one")]
+        correct: usize,
+        /// Whose norms set the corrections' size: each `image`'s own or the `batch`'s mean. Default image.
+        #[serde(default)]
+        norms: Norms,
+    },
 }
 
-choice! { Solver: Ancestral = "ancestral" true, Ddim = "ddim" false, Heun = "heun" true }
+choice! { Solver:
+    Ancestral = "ancestral" true, Ddim = "ddim" false, Heun = "heun" true, Langevin = "langevin" false,
+    ReverseSde = "reverse_sde" false, PredictorCorrector = "predictor_corrector" false,
+}
+
+fn ten() -> usize {
+    10
+}
+
+fn one() -> usize {
+    1
+}
 
 impl Default for Solver {
     /// Deterministic DDIM.
@@ -49,8 +95,18 @@ impl Solver {
     /// Everything wrong with the parameters.
     pub fn check(&self) -> Vec<ValueError> {
         let mut checks = Checks::default();
-        if let Self::Ddim { eta } = self {
-            checks.require((0.0..=1.0).contains(eta), "solver.eta", eta, "a number in [0, 1]");
+        match self {
+            Self::Ancestral {} | Self::Heun {} | Self::ReverseSde { .. } => {}
+            Self::Ddim { eta } => {
+                checks.require((0.0..=1.0).contains(eta), "solver.eta", eta, "a number in [0, 1]");
+            }
+            Self::Langevin { steps, step_size } => {
+                checks.require(*steps > 0, "solver.steps", steps, "at least 1");
+                checks.0.extend(step_size.check().into_iter().map(|e| e.under("solver.step_size")));
+            }
+            Self::PredictorCorrector { snr, .. } => {
+                checks.require(*snr > 0.0 && snr.is_finite(), "solver.snr", snr, "a number above 0");
+            }
         }
         checks.0
     }
@@ -60,6 +116,9 @@ impl Solver {
         match self {
             Self::Ancestral {} | Self::Ddim { .. } => one_each(levels),
             Self::Heun {} => heun::stages(levels),
+            Self::ReverseSde { .. } => one_each(levels),
+            Self::Langevin { steps, .. } => langevin::stages(levels, *steps),
+            Self::PredictorCorrector { correct, .. } => reverse_sde::corrected(levels, *correct),
         }
     }
 
@@ -69,6 +128,11 @@ impl Solver {
             Self::Ancestral {} => ancestral::step(now, noises),
             Self::Ddim { eta } => ddim::step(eta, now, noises),
             Self::Heun {} => heun::step(now),
+            Self::ReverseSde { predictor } => predictor.step(now, noises),
+            Self::Langevin { step_size, .. } => langevin::step(step_size, now, noises),
+            Self::PredictorCorrector { predictor, snr, norms, .. } => {
+                reverse_sde::step_corrected(predictor, StepSize::Snr { snr, norms }, now, noises)
+            }
         }
     }
 }

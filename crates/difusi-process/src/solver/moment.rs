@@ -24,6 +24,11 @@ impl Estimate {
     pub(crate) fn consistent_eps(&self) -> Tensor<4> {
         (self.x.clone() - self.x0.clone() * self.at.alpha) / self.at.sigma
     }
+
+    /// The score that the thresholded x_0 stands for.
+    pub(crate) fn score(&self) -> Result<Tensor<4>, ProcessError> {
+        crate::score::score(&self.x, &self.x0, self.at)
+    }
 }
 
 /// A run right after a network evaluation.

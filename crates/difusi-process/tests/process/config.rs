@@ -1,8 +1,8 @@
 //! Reading and checking configs.
 
 use difusi_process::{
-    Choice, DiffusionConfig, Grid, Loss, Prediction, SampleConfig, Schedule, Solver, Threshold, Variance, Weighting,
-    peer::GaussianDiffusion,
+    Choice, DiffusionConfig, Grid, Loss, Norms, Prediction, Predictor, SampleConfig, Schedule, Solver, StepSize,
+    Threshold, Variance, Weighting, peer::GaussianDiffusion,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -29,7 +29,11 @@ fn every_variant_rejects_a_typo() {
     check_strict(&[Variance::FixedSmall {}, Variance::FixedLarge {}, Variance::LearnedRange {}]);
     let dynamic = |max| Threshold::Dynamic { quantile: 0.9, max };
     check_strict(&[Threshold::None {}, Threshold::Static {}, Threshold::Clip { range: 2.0 }, dynamic(Some(1.5))]);
-    check_strict(&[Solver::Ancestral {}, Solver::Ddim { eta: 0.5 }, Solver::Heun {}]);
+    let with_defaults = |kind: &&str| serde_json::from_value::<Solver>(json!({ "kind": kind })).unwrap();
+    check_strict(&Solver::KINDS.iter().map(with_defaults).collect::<Vec<_>>());
+    check_strict(&[Predictor::EulerMaruyama {}, Predictor::ReverseDiffusion {}, Predictor::Ancestral {}]);
+    let snr = StepSize::Snr { snr: 0.1, norms: Norms::Batch };
+    check_strict(&[StepSize::Fixed { epsilon: 0.1 }, StepSize::Annealed { ratio: 0.1 }, snr]);
     let custom = Grid::Custom { steps: vec![3, 1] };
     check_strict(&[Grid::Leading {}, Grid::Linspace {}, Grid::Trailing {}, Grid::Even {}, custom]);
 }

@@ -21,7 +21,7 @@ use difusi_nn::unet::ddp::Cost;
 use difusi_ops::profile::{self, OpTime};
 use difusi_train::{DiffusionObjective, Trainer, TrainerOptions, auto_micro_batch, available_memory};
 
-use crate::sample::in_precision;
+use crate::canvas::in_precision;
 use crate::{ConfigError, ConfigErrors, Error, ModelConfig, RunConfig, known_size};
 use memory::peak_mib;
 use random::RandomImages;

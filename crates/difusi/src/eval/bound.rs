@@ -7,7 +7,7 @@ use difusi_process::bound::{Bound, BoundReport, BoundSums, Chain, Decoder, Estim
 use difusi_process::{Denoise, Diffusion, Level, NetworkDenoiser, Process, SampleConfig, Threshold};
 
 use super::Reference;
-use crate::sample::{batch_that_fits, in_precision};
+use crate::canvas::{batch_that_fits, in_precision};
 use crate::{Error, Model, ModelConfig};
 
 /// Which terms of the sum.

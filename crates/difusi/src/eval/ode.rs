@@ -97,7 +97,7 @@ impl<'a> OdeEval<'a> {
             _ => BATCH,
         };
         let device = device.clone().autodiff();
-        let network = crate::sample::in_precision(&model.network, Precision::F32, &device.clone().inner())?;
+        let network = crate::canvas::in_precision(&model.network, Precision::F32, &device.clone().inner())?;
         let network = network.fork(&device).no_grad();
         let (count, batch) = (count_of(options.count, reference)?, options.batch.unwrap_or(fits).max(1));
         let none = Running::default();

@@ -9,7 +9,7 @@ use difusi_process::{ForwardWalk, Schedule, q_sample};
 use difusi_store::Picture;
 
 use crate::Error;
-use crate::sample::pictures;
+use crate::canvas::pictures;
 
 /// The forward process on one picture, twice.
 #[derive(Clone, Debug)]
