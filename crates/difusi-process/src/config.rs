@@ -17,7 +17,7 @@ pub struct DiffusionConfig {
     /// How noise grows. Default cosine with s = 0.008.
     #[serde(with = "crate::choice")]
     pub schedule: Schedule,
-    /// What the network outputs: `epsilon`, `x0`, `velocity`, `posterior_mean`, `flow`, `flow_to_data`, `edm` or
+    /// What the network outputs: `epsilon`, `x0`, `velocity`, `score`, `posterior_mean`, `flow`, `flow_to_data`, `edm` or
     /// `edm_velocity`. Default velocity.
     #[serde(with = "crate::choice")]
     pub prediction: Prediction,

@@ -27,6 +27,8 @@ pub enum Prediction {
     /// `v = alpha eps - sigma x_0`: well conditioned at both ends.
     #[serde(alias = "v")]
     Velocity {},
+    /// The score, `-eps / sigma`: NCSN++ and other score networks. With `weighting = "snr"` its loss is that of eps.
+    Score {},
     /// The mean of q(x_{t-1} | x_t, x_0), eq. 7; at the first step that is x_0. Of discrete processes only.
     PosteriorMean {},
     /// `eps - x_0`, the velocity of the straight line from data to noise.
@@ -48,8 +50,8 @@ pub enum Prediction {
 }
 
 choice! { Prediction:
-    Epsilon = "epsilon" true, X0 = "x0" true, Velocity = "velocity" true, PosteriorMean = "posterior_mean" true,
-    Flow = "flow" true, FlowToData = "flow_to_data" true, Edm = "edm" false, EdmVelocity = "edm_velocity" false,
+    Epsilon = "epsilon" true, X0 = "x0" true, Velocity = "velocity" true, Score = "score" true,
+    PosteriorMean = "posterior_mean" true, Flow = "flow" true, FlowToData = "flow_to_data" true, Edm = "edm" false, EdmVelocity = "edm_velocity" false,
 }
 
 fn half() -> f64 {
@@ -65,10 +67,11 @@ impl Default for Prediction {
 
 impl Prediction {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Epsilon {},
         Self::X0 {},
         Self::Velocity {},
+        Self::Score {},
         Self::PosteriorMean {},
         Self::Flow {},
         Self::FlowToData {},
@@ -108,6 +111,7 @@ impl Prediction {
             Self::Epsilon {} => (0.0, 1.0),
             Self::X0 {} => (1.0, 0.0),
             Self::Velocity {} => (-sigma, alpha),
+            Self::Score {} => (0.0, -1.0 / sigma),
             Self::Flow {} | Self::FlowToData {} => (-self.sign(), self.sign()),
             Self::PosteriorMean {} => {
                 let (c0, ct) = before(level).posterior_mean();
@@ -131,6 +135,7 @@ impl Prediction {
                 let norm = alpha * alpha + sigma * sigma;
                 (-sigma / norm, alpha / norm)
             }
+            Self::Score {} => (sigma * sigma / alpha, 1.0 / alpha), // Tweedie's formula
             Self::Flow {} | Self::FlowToData {} => (-self.sign() * sigma / (alpha + sigma), 1.0 / (alpha + sigma)),
             Self::PosteriorMean {} => {
                 let (c0, ct) = before(level).posterior_mean();
@@ -152,6 +157,7 @@ impl Prediction {
                 let norm = alpha * alpha + sigma * sigma;
                 (alpha / norm, sigma / norm)
             }
+            Self::Score {} => (-sigma, 0.0),
             Self::Flow {} | Self::FlowToData {} => (self.sign() * alpha / (alpha + sigma), 1.0 / (alpha + sigma)),
             Self::Edm { sigma_data } | Self::EdmVelocity { sigma_data } => {
                 let total = (alpha * sigma_data).hypot(sigma);

@@ -98,3 +98,11 @@ impl Golden {
 pub(crate) fn channels_first(x: Tensor<4>) -> Vec<f32> {
     values(x.permute([0, 3, 1, 2]))
 }
+
+/// The noise of xtask/golden/diffusers_golden.py, `[B, H, W, C]`.
+pub(crate) fn golden_noise(step: i32, draw: usize) -> Tensor<4> {
+    let number =
+        |i: usize| (1.4 * (0.7 * (i * i) as f64 + 1.9 * f64::from(step + 1) + 2.3 * draw as f64 + 0.3).sin()) as f32;
+    let noise = tensor((0..12).map(number).collect(), [2, 3, 2, 1]);
+    noise.permute([0, 2, 3, 1]).cast(DType::F64)
+}

@@ -10,6 +10,7 @@ mod edit;
 mod forward;
 mod golden_diffusers;
 mod golden_peer;
+mod golden_repaint;
 mod likelihood;
 mod mixture;
 mod prediction;

@@ -36,7 +36,7 @@ fn tensors_agree_with_scalars() {
         let (found, x, e) = (values(out.clone()), values(x0.clone()), values(eps.clone()));
         for i in 0..found.len() {
             let expected = at(p.target_factors(levels[i / 8]), x[i].into(), e[i].into());
-            check_close(found[i].into(), expected, 1e-6);
+            check_close(found[i].into(), expected, 1e-6 * expected.abs().max(1.0));
         }
         let back = p.to_x0(&levels, out.clone(), x_t.clone()).unwrap();
         check_all_close(p.kind(), &values(back), &x, 2e-4);

@@ -4,13 +4,13 @@ use burn::tensor::{DType, Device, Tensor};
 use difusi_core::{Cond, Noise};
 use difusi_process::{
     Denoise, Denoised, Grid, Level, NoiseSource, Norms, Plan, Prediction, Predictor, Process, ProcessError, Solver,
-    StepSize, Variance,
+    StepSize, Variance, Weighting,
     mixture::Mixture,
     sample,
     score::{langevin, score, tweedie},
 };
 
-use crate::common::{Golden, check_close, linear, moments, tensor64, values, values64};
+use crate::common::{Golden, check_close, golden_noise, linear, moments, tensor64, values, values64};
 
 fn processes() -> [Process; 5] {
     [
@@ -50,6 +50,16 @@ fn scores_follow_from_every_prediction() {
             same(found, exact.clone());
             same(tweedie(&x_t, &exact, level).unwrap(), said.x0);
         }
+    }
+}
+
+/// A score network with the weighting of NCSN, sigma^2, learns eps.
+#[test]
+fn the_score_is_weighted_by_its_variance() {
+    for process in processes() {
+        let level = process.level(40.0);
+        let weight = Weighting::Snr {}.weight(Prediction::Score {}, level, &process);
+        check_close(weight, level.sigma.powi(2), 1e-12 * weight);
     }
 }
 
@@ -381,12 +391,4 @@ fn predictor_corrector_is_diffusers() {
             }
         }
     }
-}
-
-/// The noise of xtask/golden/diffusers_golden.py, `[B, H, W, C]`.
-fn golden_noise(step: i32, draw: usize) -> Tensor<4> {
-    let number =
-        |i: usize| (1.4 * (0.7 * (i * i) as f64 + 1.9 * f64::from(step + 1) + 2.3 * draw as f64 + 0.3).sin()) as f32;
-    let noise = crate::common::tensor((0..12).map(number).collect(), [2, 3, 2, 1]);
-    noise.permute([0, 2, 3, 1]).cast(DType::F64)
 }
