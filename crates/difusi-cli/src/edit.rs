@@ -38,8 +38,7 @@ fn asked(args: &EditArgs) -> anyhow::Result<Edit> {
 }
 
 fn options(args: &EditArgs, edit: Edit, model: &Model) -> anyhow::Result<EditOptions> {
-    let typical = if matches!(edit, Edit::Inpaint { .. }) { 10 } else { 1 };
-    let times = if args.plain { 1 } else { args.resample.map_or(typical, usize::from) };
+    let times = if args.plain { 1 } else { args.resample.map_or(10, usize::from) };
     let jump_length = args.jump.map_or(10, usize::from);
     let resampling = (times > 1).then_some(Resampling { jump_length, jump_n_sample: times });
     let count = args.count.map_or(if args.between.is_some() { 8 } else { 1 }, |n| n as usize);

@@ -36,8 +36,8 @@ pub(crate) struct EditArgs {
     #[arg(long, value_names = ["A", "B"], num_args = 2)]
     pub(crate) between: Option<Vec<PathBuf>>,
 
-    /// RePaint: come down each stretch of steps N times, so that what is drawn fits what is kept (default 10 with --mask, else
-    /// 1). Costs about N times as much.
+    /// Where a part is kept: come down each stretch of steps N times, so that what is drawn fits it (RePaint; default 10). Costs about N
+    /// times as much.
     #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=1000), conflicts_with_all = ["strength", "between"])]
     pub(crate) resample: Option<u16>,
 
