@@ -25,10 +25,11 @@ const PARTS: &[(&str, &str, &str)] = &[
     ("`train.learning_rate_schedule`", "difusi-train/src/choices.rs", "LearningRateSchedule"),
     ("`train.optimizer`", "difusi-train/src/choices.rs", "OptimizerConfig"),
     ("`[sample]`", "difusi-process/src/config.rs", "SampleConfig"),
-    ("`sample.solver`", "difusi-process/src/solver/mod.rs", "Solver"),
+    ("`sample.solver`", "difusi-process/src/solver/kind.rs", "Solver"),
+    ("`sample.solver.churn`", "difusi-process/src/solver/options.rs", "Churn"),
     ("`sample.solver.predictor`", "difusi-process/src/solver/reverse_sde.rs", "Predictor"),
     ("`sample.solver.step_size`", "difusi-process/src/score.rs", "StepSize"),
-    ("`sample.grid`", "difusi-process/src/grid.rs", "Grid"),
+    ("`sample.grid`", "difusi-process/src/grid/mod.rs", "Grid"),
     ("`sample.threshold`", "difusi-process/src/threshold.rs", "Threshold"),
 ];
 

@@ -5,8 +5,14 @@ mod eval;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use difusi::DeviceChoice;
+use clap::{
+    Args, Parser, Subcommand, ValueEnum,
+    builder::{PossibleValue, PossibleValuesParser},
+};
+use difusi::{
+    DeviceChoice,
+    process::{Choice, Solver},
+};
 
 pub(crate) use edit::EditArgs;
 pub(crate) use eval::{Dequantise, EvalArgs, SplitKind};
@@ -191,11 +197,11 @@ pub(crate) struct SampleArgs {
 /// How a command samples, where that differs from the model's `[sample]` section.
 #[derive(Debug, Args)]
 pub(crate) struct SolverArgs {
-    /// Solver, such as ancestral, ddim or heun (default: the model's).
-    #[arg(long)]
+    /// Solver (default: the model's); what each can be told with `--set solver.KEY=VALUE` is in docs/config.md.
+    #[arg(long, value_name = "KIND", value_parser = solver_kinds())]
     pub(crate) solver: Option<String>,
 
-    /// Noise added by DDIM: 0 is deterministic, 1 is ancestral.
+    /// Noise of the solvers that have an eta: 0 is deterministic, 1 is ancestral.
     #[arg(long, value_name = "ETA")]
     pub(crate) eta: Option<f64>,
 
@@ -345,4 +351,22 @@ pub(crate) struct FiguresArgs {
     /// Draw only this one; may be repeated.
     #[arg(long, value_name = "NAME", value_parser = clap::builder::PossibleValuesParser::new(difusi::figures::Drawing::NAMES))]
     pub(crate) only: Vec<String>,
+}
+
+/// Every kind of solver that draws pictures, under its other names too.
+fn solver_kinds() -> PossibleValuesParser {
+    let named = |kind: &'static str| {
+        let aliases: &[&str] = match kind {
+            "euler" => &["flow_match_euler"],
+            "heun" => &["flow_match_heun"],
+            "dpm_multistep" => &["dpmpp_2m"],
+            "dpm_singlestep" => &["dpmpp_2s"],
+            "dpm_sde" => &["dpmpp_sde"],
+            "pndm" => &["plms"],
+            _ => &[],
+        };
+        PossibleValue::new(kind).aliases(aliases)
+    };
+    let draws = Solver::KINDS.iter().filter(|kind| **kind != "ddim_inverse");
+    PossibleValuesParser::new(draws.map(|kind| named(kind)))
 }

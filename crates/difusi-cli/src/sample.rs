@@ -112,13 +112,15 @@ impl Output {
 
 /// The model's `[sample]` section with what was typed.
 pub(crate) fn sample_config(args: &SolverArgs, model: &Model) -> anyhow::Result<SampleConfig> {
-    let mut overrides = args.overrides.clone();
+    // The kind comes first: another kind drops what was set.
+    let mut overrides = Vec::new();
     if let Some(solver) = &args.solver {
         overrides.push(format!("solver.kind={solver}"));
         if solver == "ancestral" && args.steps.is_none() {
             overrides.push(format!("steps={}", model.card.diffusion.timesteps));
         }
     }
+    overrides.extend(args.overrides.iter().cloned());
     overrides.extend(args.eta.map(|eta| format!("solver.eta={eta:?}")));
     overrides.extend(args.steps.map(|steps| format!("steps={steps}")));
     Ok(override_sample(&model.card.sample, &overrides, model.card.diffusion.timesteps)?)

@@ -4,7 +4,7 @@ use difusi_core::Precision;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Diffusion, Grid, Loss, Prediction, ProcessError, Schedule, Solver, Threshold, ValueError, Variance, Weighting,
+    Diffusion, End, Grid, Loss, Prediction, ProcessError, Schedule, Solver, Threshold, ValueError, Variance, Weighting,
     error::{Checks, all_good},
 };
 
@@ -76,9 +76,13 @@ pub struct SampleConfig {
     /// How sampling moves: see `sample.solver`. Default ddim with eta = 0.
     #[serde(with = "crate::choice")]
     pub solver: Solver,
-    /// Which steps are visited: `leading`, `linspace`, `trailing`, `even` or `custom`. Default trailing.
+    /// Which levels are visited: steps (`leading`, `linspace`, `trailing`, `even`, `custom`, `times`, `beta`) or values of sigma / alpha
+    /// (`karras`, `exponential`, `flow_shift`, `sigmas`, `align_your_steps`). Default trailing.
     #[serde(with = "crate::choice")]
     pub grid: Grid,
+    /// Where the last step ends: `"data"` or `"sigma_min"`. Default the data.
+    #[serde(skip_serializing_if = "is_default")]
+    pub end: End,
     /// How many steps are visited, 1 to T. A custom grid brings its own number. Default 50.
     pub steps: usize,
     /// What happens to predicted x_0: `none`, `static`, `clip` or `dynamic`. Default static.
@@ -91,10 +95,14 @@ pub struct SampleConfig {
     pub precision: Option<Precision>,
 }
 
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 impl Default for SampleConfig {
     fn default() -> Self {
         let (solver, grid, threshold) = (Solver::default(), Grid::default(), Threshold::default());
-        Self { solver, grid, steps: 50, threshold, count: 64, precision: None }
+        Self { solver, grid, end: End::Data, steps: 50, threshold, count: 64, precision: None }
     }
 }
 

@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use difusi_core::{Batch, Cond, Draw, Dropout, Network, Noise};
 
 use crate::{
-    Level, Loss, Plan, Prediction, Process, ProcessError, SampleConfig, Variance, Weighting,
+    Level, Loss, Plan, Prediction, Process, ProcessError, SampleConfig, Solver, Variance, Weighting,
     denoise::split_channels,
     forward::{normal_like, per_image},
     q_sample,
@@ -107,18 +107,27 @@ impl Diffusion {
     /// # Errors
     /// Values of `sample` that do not fit this process.
     pub fn plan(&self, sample: &SampleConfig) -> Result<Plan, ProcessError> {
-        Plan::new(&sample.grid.levels(&self.process, sample.steps)?, sample.solver, self.variance)
+        self.plan_over(sample.grid.levels_to(&self.process, sample.steps, sample.end)?, sample.solver)
     }
 
-    /// The part of a sampling run at or below the 0-based step `t`, started at `t` itself: for pictures noised to `t`.
+    /// The part of a sampling run at or below the 0-based step `t`, started at `t` itself: for pictures noised to `t`. Of a solver that
+    /// goes from data to noise, the way up to `t`.
     ///
     /// # Errors
     /// As [`Diffusion::plan`], and steps outside the schedule.
     pub fn plan_from(&self, sample: &SampleConfig, t: usize) -> Result<Plan, ProcessError> {
         let start = self.level(t)?;
-        let below = sample.grid.levels(&self.process, sample.steps)?;
+        let below = sample.grid.levels_to(&self.process, sample.steps, sample.end)?;
         let below = below.into_iter().filter(|level| level.ratio() < start.ratio());
-        Plan::new(&std::iter::once(start).chain(below).collect::<Vec<_>>(), sample.solver, self.variance)
+        self.plan_over(std::iter::once(start).chain(below).collect(), sample.solver)
+    }
+
+    /// Over falling levels.
+    fn plan_over(&self, mut levels: Vec<Level>, solver: Solver) -> Result<Plan, ProcessError> {
+        if solver.rises() {
+            levels.reverse();
+        }
+        Plan::on(&self.process, &levels, solver, self.variance)
     }
 
     /// The level of the 0-based step `t`.

@@ -13,6 +13,7 @@
 //! | [`edit`] | pictures changed with the same models |
 //! | [`Denoise`] | the seam between networks and solvers |
 //! | [`mixture::Mixture`] | data whose denoiser is exact, which all of it is held against |
+//! | [`trial::Trial`] | how far a solver ends from the exact answer |
 //!
 //! Indexing: `t` is 0-based everywhere in code (`0..T`, what networks, files and flags use); the papers' `t` is one more, and
 //! their `t = 0`, the data itself, is `None` where a step can be that. All schedule arithmetic is f64 on the host and is cast
@@ -20,6 +21,7 @@
 //!
 //! Deliberately absent: networks, files, clocks, printing, optimisers; guidance, which arrives with the task that needs it.
 
+mod beta;
 pub mod bound;
 pub mod choice;
 mod config;
@@ -49,6 +51,7 @@ mod solver;
 mod tables;
 mod threshold;
 mod torch_rng;
+pub mod trial;
 mod variance;
 mod weighting;
 
@@ -58,7 +61,7 @@ pub use denoise::{Denoise, Denoised, NetworkDenoiser};
 pub use diffusion::{Diffusion, Position, TrainingInputs};
 pub use error::{ProcessError, ValueError};
 pub use forward::{ForwardWalk, Posterior, q_posterior, q_sample, q_step};
-pub use grid::Grid;
+pub use grid::{AlignedModel, End, Grid};
 pub use interpolate::{mix, slerp};
 pub use level::{Jump, Level};
 pub use loss::Loss;
@@ -71,7 +74,9 @@ pub use sampler::{Constrain, SampleStep, Sampler, sample};
 pub use schedule::Schedule;
 pub use score::{Norms, StepSize};
 pub use sde::Rates;
-pub use solver::{Predictor, Solver};
+pub use solver::{
+    Churn, Curvature, DpmAlgorithm, DpmKind, EpsSource, InverseTime, PndmWarmup, Predictor, Solver, StepSet, UnipcKind,
+};
 pub use tables::Tables;
 pub use threshold::Threshold;
 pub use torch_rng::TorchRng;

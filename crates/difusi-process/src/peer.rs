@@ -205,7 +205,7 @@ impl GaussianDiffusion {
     pub fn sample(&self) -> SampleConfig {
         let steps = self.sampling_timesteps.unwrap_or(self.timesteps);
         let solver = match steps < self.timesteps {
-            true => Solver::Ddim { eta: self.ddim_sampling_eta },
+            true => Solver::ddim(self.ddim_sampling_eta),
             false => Solver::Ancestral {},
         };
         SampleConfig { solver, grid: Grid::Even {}, steps, threshold: Threshold::Static {}, ..SampleConfig::default() }
@@ -259,7 +259,7 @@ impl GaussianDiffusion {
     /// Takes over solver, grid and steps where the peer has them.
     fn take_sampling(&mut self, ours: &DiffusionConfig, sample: &SampleConfig) -> Vec<String> {
         let all = sample.steps == ours.timesteps;
-        if let Solver::Ddim { eta } = sample.solver {
+        if let Solver::Ddim { eta, .. } = sample.solver {
             (self.sampling_timesteps, self.ddim_sampling_eta) = (Some(sample.steps), eta);
         }
         let same = match sample.solver {

@@ -1,6 +1,6 @@
 //! A sampling run before it runs: its network evaluations, their levels, and where x goes after each.
 
-use crate::{Level, ProcessError, Solver, ValueError, Variance, error::all_good};
+use crate::{Level, Process, ProcessError, Solver, ValueError, Variance, error::all_good};
 
 /// One network evaluation, and the step that follows it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,13 +42,31 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Over `levels`, whose noise falls: the visited ones and the end (the data, or anything cleaner than the rest).
+    /// Over `levels`, whose noise falls: the visited ones and the end (the data, or anything cleaner than the rest). Of a solver that
+    /// goes from data to noise, levels whose noise rises.
     ///
     /// # Errors
-    /// Fewer than two levels, levels that do not fall, bad solver parameters.
+    /// Fewer than two levels, levels in another order, bad solver parameters, solvers that stop between the levels.
     pub fn new(levels: &[Level], solver: Solver, variance: Variance) -> Result<Self, ProcessError> {
+        Self::build(None, levels, solver, variance)
+    }
+
+    /// The same for any solver: `process` says what lies between the levels.
+    ///
+    /// # Errors
+    /// Fewer than two levels, levels in another order, bad solver parameters.
+    pub fn on(process: &Process, levels: &[Level], solver: Solver, variance: Variance) -> Result<Self, ProcessError> {
+        Self::build(Some(process), levels, solver, variance)
+    }
+
+    fn build(
+        process: Option<&Process>,
+        levels: &[Level],
+        solver: Solver,
+        variance: Variance,
+    ) -> Result<Self, ProcessError> {
         all_good(Self::complaints(levels, solver))?;
-        Ok(Self::made_of(solver.stages(levels), solver, variance))
+        Ok(Self::made_of(solver.stages(levels, process)?, solver, variance))
     }
 
     /// Everything wrong with these levels and this solver.
@@ -58,9 +76,13 @@ impl Plan {
             errors.push(ValueError::new("levels", format!("a list of {}", levels.len()), "at least two"));
         }
         for (i, pair) in levels.windows(2).enumerate() {
-            if !falls(pair[0], pair[1]) {
+            let (good, accepted) = match solver.rises() {
+                true => (falls(pair[1], pair[0]), "noise that rises"),
+                false => (falls(pair[0], pair[1]), "noise that falls"),
+            };
+            if !good {
                 let got = format!("sigma / alpha = {} after {}", pair[1].ratio(), pair[0].ratio());
-                errors.push(ValueError::new(format!("levels[{}]", i + 1), got, "noise that falls"));
+                errors.push(ValueError::new(format!("levels[{}]", i + 1), got, accepted));
             }
         }
         errors

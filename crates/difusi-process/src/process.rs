@@ -7,7 +7,7 @@
 use crate::{Jump, Level, ProcessError, Tables};
 
 /// Largest `sigma / alpha` that is interpolated to: where alpha-bar reaches 0, diffusers puts 2^-24 (4096 here).
-const RATIO_MAX: f64 = 4096.0;
+pub(crate) const RATIO_MAX: f64 = 4096.0;
 
 /// Variance of a number that is uniform within a bucket of 8-bit data, 2/255 wide.
 const BUCKET_VARIANCE: f64 = (2.0 / 255.0) * (2.0 / 255.0) / 12.0;
@@ -138,7 +138,7 @@ impl Process {
         0.5 * timesteps * fall
     }
 
-    /// The level whose `sigma / alpha` is `ratio` (at least 0), with the time that belongs to it. A discrete process has no times
+    /// The level whose `sigma / alpha` is `ratio` (at least 0; infinite is pure noise, which EDM does not have), with the time that belongs to it. A discrete process has no times
     /// before its first step and after its last: the level is exact, its `t` stays at that end.
     pub fn level_at_ratio(&self, ratio: f64) -> Level {
         if ratio == 0.0 {
@@ -146,12 +146,12 @@ impl Process {
         }
         match self {
             Self::Discrete(tables) => {
-                let alpha = 1.0 / (1.0 + ratio * ratio).sqrt();
+                let (alpha, sigma) = (1.0 / ratio.hypot(1.0), 1.0 / ratio.recip().hypot(1.0));
                 let t = time_of_ratio(tables, ratio);
-                Level { t, alpha, sigma: ratio * alpha, alpha_prev: discrete(tables, t).alpha_prev }
+                Level { t, alpha, sigma, alpha_prev: discrete(tables, t).alpha_prev }
             }
             Self::Edm { .. } => edm(ratio),
-            Self::Flow { timesteps, .. } => flow(ratio / (1.0 + ratio), *timesteps),
+            Self::Flow { timesteps, .. } => flow(1.0 / (1.0 + ratio.recip()), *timesteps),
             Self::Ve { .. } => ve(ratio),
             Self::SubVp { beta_min, beta_max, timesteps } => {
                 let decay = (0.5 * (ratio + ratio.hypot(2.0))).ln(); // -ln alpha, of (1 - alpha^2) / alpha = ratio
@@ -159,6 +159,17 @@ impl Process {
                     / (0.5 * beta_min + (0.25 * beta_min * beta_min + (beta_max - beta_min) * decay).sqrt());
                 sub_vp(v, decay, *timesteps)
             }
+        }
+    }
+
+    /// The level that the network is told as `t` ([`Level::t`]).
+    pub fn level_of_time(&self, t: f64) -> Level {
+        match self {
+            Self::Discrete(_) => self.level(t),
+            Self::Edm { .. } => edm((4.0 * t).exp()),
+            Self::Ve { .. } => ve(t),
+            Self::Flow { timesteps, .. } => flow(t / *timesteps as f64, *timesteps),
+            Self::SubVp { timesteps, .. } => self.level(t / (*timesteps as f64 - 1.0) * *timesteps as f64 - 1.0),
         }
     }
 }

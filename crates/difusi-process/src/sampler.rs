@@ -9,9 +9,6 @@ use crate::{
     solver::{Estimate, Moment, Noises, weighted},
 };
 
-/// Estimates that a multi-step solver can look back on, the newest included.
-pub(crate) const MEMORY: usize = 6;
-
 /// What one step of sampling leaves behind.
 #[derive(Clone, Debug)]
 pub struct SampleStep {
@@ -49,7 +46,6 @@ pub struct Sampler<'a> {
     denoiser: &'a dyn Denoise,
     plan: &'a Plan,
     x: Tensor<4>,
-    start: Tensor<4>,
     past: Vec<Estimate>,
     noises: Noises,
     constraint: Option<&'a mut dyn Constrain>,
@@ -61,8 +57,8 @@ impl<'a> Sampler<'a> {
     /// Starts at `start` `[B, H, W, C]`: x at the plan's first level, from [`NoiseSource::initial`] or anything else.
     pub fn new(denoiser: &'a dyn Denoise, plan: &'a Plan, start: Tensor<4>, source: NoiseSource, cond: Cond) -> Self {
         denoiser.begin();
-        let (noises, x) = (Noises::new(source), start.clone());
-        Self { denoiser, plan, x, start, past: Vec::new(), noises, constraint: None, cond, index: 0 }
+        let noises = Noises::new(source);
+        Self { denoiser, plan, x: start, past: Vec::new(), noises, constraint: None, cond, index: 0 }
     }
 
     /// The same run under a constraint.
@@ -92,21 +88,13 @@ impl<'a> Sampler<'a> {
         }
         let said = self.denoiser.denoise(x.clone(), stage.at, &self.cond)?;
         require_same(&x, "the denoiser's x_0", &said.x0)?;
-        if stage.part == 0 {
-            self.start = x.clone();
-        }
-        if self.past.len() == MEMORY {
+        if self.past.len() == self.plan.solver().memory() {
             self.past.remove(0);
         }
         let x0 = said.x0.clone();
         self.past.push(Estimate { at: stage.at, x, x0: said.x0, eps: said.eps, variance: said.variance });
-        let moment = Moment {
-            stages: self.plan.stages(),
-            index: self.index,
-            start: &self.start,
-            past: &self.past,
-            variance: self.plan.variance(),
-        };
+        let moment =
+            Moment { stages: self.plan.stages(), index: self.index, past: &self.past, variance: self.plan.variance() };
         self.x = self.plan.solver().advance(&moment, &mut self.noises)?;
         self.noises.end_stage(&self.x, last)?;
         if let (true, Some(constraint)) = (last, &mut self.constraint) {

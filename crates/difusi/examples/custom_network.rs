@@ -107,7 +107,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
 
     let network = trainer.ema(0)?;
-    let choices = SampleConfig { solver: Solver::Ddim { eta: 0.0 }, ..SampleConfig::default() };
+    let choices = SampleConfig { solver: Solver::ddim(0.0), ..SampleConfig::default() };
     let plan = diffusion.plan(&choices)?;
     let denoiser = NetworkDenoiser::new(&network, &diffusion, Threshold::None {});
     let mut source = NoiseSource::counter(0, 0);

@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use difusi_core::{ImageSize, Network, Precision};
 use difusi_data::{Channels, LoadedImage, load_image};
 use difusi_nn::{Unet, UnetConfig};
-use difusi_process::{Diffusion, NetworkDenoiser, NoiseSource, SampleConfig, Threshold};
+use difusi_process::{Choice, Diffusion, NetworkDenoiser, NoiseSource, SampleConfig, Threshold};
 use difusi_store::Picture;
 use difusi_train::{auto_micro_batch, available_memory};
 
@@ -45,6 +45,10 @@ impl Canvas {
         device: &Device,
     ) -> Result<Self, Error> {
         let ModelConfig::Unet(unet) = &model.card.model;
+        if config.solver.rises() {
+            let accepted = "a solver from noise to data: this one goes from pictures to their noise";
+            return Err(Error::value("sample.solver", config.solver.kind(), accepted));
+        }
         if let Some(issue) = unet.check_size("the picture size", size) {
             return Err(Error::value(issue.key, issue.value, issue.accepted));
         }

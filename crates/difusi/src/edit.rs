@@ -119,18 +119,19 @@ impl Editor {
         let EditOptions { edit, resampling, count, batch, seed, size, config } = options;
         let size = size.unwrap_or_else(|| model.card.size());
         let canvas = Canvas::new(model, size, &config, batch, device)?;
-        let levels = config.grid.levels(&canvas.diffusion.process, config.steps)?;
+        let process = &canvas.diffusion.process;
+        let levels = config.grid.levels_to(process, config.steps, config.end)?;
         let (solver, variance) = (config.solver, canvas.diffusion.variance);
         let job = Job::new(&edit, &canvas, &levels, &config)?;
         let plan = match (&job, &edit) {
             (Job::Redraw { .. }, Edit::Redraw { strength, .. }) => {
-                Plan::new(last_steps(&levels, *strength)?, solver, variance)?
+                Plan::on(process, last_steps(&levels, *strength)?, solver, variance)?
             }
             (Job::Keep { .. }, _) => match resampling {
-                Some(resampling) => resampling.plan(&levels, solver, variance)?,
-                None => Plan::new(&levels, solver, variance)?,
+                Some(resampling) => resampling.plan_on(process, &levels, (solver, variance))?,
+                None => Plan::on(process, &levels, solver, variance)?,
             },
-            _ => Plan::new(&levels, solver, variance)?,
+            _ => Plan::on(process, &levels, solver, variance)?,
         };
         Ok(Self { canvas, job, plan, count, seed })
     }

@@ -41,6 +41,10 @@ fn every_kind_of_output() {
     assert!(bytes(&place.path("g.gif")).starts_with(b"GIF89a"));
     place.ok(&["sample", "r", "--interpolate", "1", "2", "-o", "i.png"]);
     place.ok(&["sample", "r", "--solver", "ancestral", "--steps", "10", "-n", "1", "-o", "anc.png"]);
+    let set = ["--set", "solver.order=3", "--set", "grid.kind=exponential"];
+    for solver in ["unipc", "dpmpp_2m", "lms"] {
+        place.ok(&[&["sample", "r", "--solver", solver, "--steps", "5", "-n", "1", "-o", "s.png"], &set[..]].concat());
+    }
     place.ok(&["sample", "r", "--rng", "torch", "-n", "2", "-o", "torch.png"]);
     place.ok(&["sample", "r", "--size", "16", "12", "-n", "1", "-o", "big.png", "--scale", "2"]);
     let big = read_png(&place.path("big.png")).unwrap();

@@ -57,7 +57,8 @@ fn sampling_values_are_checked() {
     place.train("r", 2, &[]);
     for (args, part) in [
         (["--steps", "2000"], "sample.steps"),
-        (["--solver", "magic"], "magic"),
+        (["--solver", "magic"], "dpm_multistep"),
+        (["--set", "solver.kind=ddim_inverse"], "sample.solver"),
         (["--eta", "3"], "sample.solver.eta"),
         (["--set", "thresold.kind=none"], "thresold"),
         (["--weights", "ema:0.5"], "ema:0.5"),

@@ -46,11 +46,16 @@ impl Plan {
     /// Fewer than two visited levels, levels that do not fall, a solver that is random or cannot run backwards.
     pub fn inversion(levels: &[Level], solver: Solver, variance: Variance) -> Result<Self, ProcessError> {
         let mut errors = Self::complaints(levels, solver);
-        if !matches!(solver, Solver::Ddim { eta: 0.0 } | Solver::Heun {}) {
+        let backwards = match solver {
+            Solver::Ddim { eta, .. } => eta == 0.0,
+            Solver::Euler { churn } | Solver::Heun { churn } => churn.is_off(),
+            _ => false,
+        };
+        if !backwards {
             errors.push(ValueError::new(
                 "solver",
                 format!("{solver:?}"),
-                "ddim with eta = 0 or heun, to run backwards",
+                "ddim with eta = 0, euler or heun without churn, to run backwards",
             ));
         }
         let rising: Vec<Level> = levels.iter().rev().copied().filter(|level| !level.is_data()).collect();
@@ -58,7 +63,7 @@ impl Plan {
             errors.push(ValueError::new("steps", rising.len(), "at least 2, to run backwards"));
         }
         all_good(errors)?;
-        Ok(Self::made_of(solver.stages(&rising), solver, variance))
+        Ok(Self::made_of(solver.stages(&rising, None)?, solver, variance))
     }
 }
 

@@ -5,7 +5,9 @@
 //! paper's code without its last entry, read as evaluations. Where the paper's algorithm 1 scales the known part's noise by a
 //! variance, and where diffusers strides over several steps when it noises by one, both are slips: here each is the forward process.
 
-use crate::{Level, Plan, ProcessError, Solver, ValueError, Variance, edit::append, error::Checks, error::all_good};
+use crate::{
+    Level, Plan, Process, ProcessError, Solver, ValueError, Variance, edit::append, error::Checks, error::all_good,
+};
 
 /// How far and how often to go up again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,10 +76,32 @@ impl Resampling {
     /// # Errors
     /// As [`Plan::new`], and parameters out of range.
     pub fn plan(self, levels: &[Level], solver: Solver, variance: Variance) -> Result<Plan, ProcessError> {
+        self.build(None, levels, (solver, variance))
+    }
+
+    /// The same for any solver: `process` says what lies between the levels.
+    ///
+    /// # Errors
+    /// As [`Plan::on`], and parameters out of range.
+    pub fn plan_on(
+        self,
+        process: &Process,
+        levels: &[Level],
+        (solver, variance): (Solver, Variance),
+    ) -> Result<Plan, ProcessError> {
+        self.build(Some(process), levels, (solver, variance))
+    }
+
+    fn build(
+        self,
+        process: Option<&Process>,
+        levels: &[Level],
+        (solver, variance): (Solver, Variance),
+    ) -> Result<Plan, ProcessError> {
         all_good([self.check(), Plan::complaints(levels, solver)].concat())?;
         let (steps, mut stages) = (levels.len() - 1, Vec::new());
         for (first, last) in self.descents(steps) {
-            append(&mut stages, solver.stages(&levels[steps - 1 - first..=steps - last]));
+            append(&mut stages, solver.stages(&levels[steps - 1 - first..=steps - last], process)?);
         }
         Ok(Plan::made_of(stages, solver, variance))
     }

@@ -1,30 +1,31 @@
-//! Heun's method on the probability-flow ODE: Karras et al. (arXiv:2206.00364) algorithm 1.
+//! Heun's method on the probability-flow ODE: Karras et al. (arXiv:2206.00364) algorithm 1, with churn algorithm 2. On the straight
+//! line from data to noise it is diffusers' FlowMatchHeunDiscreteScheduler.
 //!
-//! In the coordinates `x / alpha` and `s = sigma / alpha` the ODE is `d(x / alpha) / ds = eps`.
+//! `x' = x + (rho' - rho) (eps + eps') / 2` in `x / alpha` and `rho = sigma / alpha`, eps' at the end of Euler's step.
 
 use burn::tensor::Tensor;
 
-use super::{Moment, weighted};
-use crate::{Level, ProcessError, Stage};
+use super::{
+    Churn, Moment,
+    ode::{Between, along, first, has_inside},
+};
+use crate::{Level, Stage, ValueError};
 
 /// Each interval is evaluated at both ends, the last, onto the data, at its start.
-pub(super) fn stages(levels: &[Level]) -> Vec<Stage> {
-    let interval = |pair: &[Level]| {
-        let (from, to) = (pair[0], pair[1]);
-        let first = Stage::whole(from, to);
-        let second = Stage { at: to, part: 1, ..first };
-        [Some(first), (!to.is_data()).then_some(second)].into_iter().flatten()
-    };
-    levels.windows(2).flat_map(interval).collect()
+pub(super) fn stages(levels: &[Level], churn: Churn, between: Between) -> Result<Vec<Stage>, ValueError> {
+    let mut stages = Vec::new();
+    for pair in levels.windows(2) {
+        let stage = first((pair[0], pair[1]), churn, levels.len() - 1, between)?;
+        stages.push(stage);
+        if has_inside(stage.at, stage.to) {
+            stages.push(Stage { at: stage.to, part: 1, lift: None, ..stage });
+        }
+    }
+    Ok(stages)
 }
 
-pub(super) fn step(now: &Moment) -> Result<Tensor<4>, ProcessError> {
-    let (stage, said) = (now.stage(), now.now());
-    let (from, to) = (stage.from, stage.to);
-    let eps = said.consistent_eps();
-    let (Some(before), true) = (now.ago(1), stage.part == 1) else {
-        return Ok(weighted(&[(to.alpha, &said.x0), (to.sigma, &eps)])); // Euler
-    };
-    let half = 0.5 * to.alpha * (to.ratio() - from.ratio());
-    Ok(weighted(&[(to.alpha / from.alpha, now.start), (half, &before.consistent_eps()), (half, &eps)]))
+pub(super) fn step(now: &Moment) -> Tensor<4> {
+    let half = [(0.5, 0), (0.5, 1)];
+    let terms = if now.stage().part == 0 { &half[..0] } else { &half[..] };
+    along(now, now.stage().to.into(), terms).total()
 }

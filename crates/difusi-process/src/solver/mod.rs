@@ -6,119 +6,64 @@
 
 mod ancestral;
 mod ddim;
+mod dpm;
+mod dpm2;
+mod dpm_sde;
+mod euler;
+mod exponential;
 mod heun;
+mod kind;
 mod langevin;
+mod lcm;
 mod moment;
+mod multistep;
+mod ode;
+mod options;
+mod polynomial;
 mod reverse_sde;
+mod sum;
+mod unipc;
 
 use burn::tensor::Tensor;
-use serde::{Deserialize, Serialize};
 
-use crate::{
-    Level, Norms, ProcessError, Stage, StepSize,
-    choice::choice,
-    error::{Checks, ValueError},
-    score::default_snr,
-};
+use crate::{Level, Process, ProcessError, Stage, StepSize, ValueError};
 
-pub use reverse_sde::Predictor;
-
+use dpm::{Dpm, Taper};
+use dpm_sde::DpmSde;
+pub use kind::Solver;
 pub(crate) use moment::{Estimate, Moment, Noises, weighted};
-
-/// How sampling moves between the levels of its grid.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Solver {
-    /// Draws x_s from the posterior with x_0 replaced by its estimate; the noise is the [`crate::Variance`].
-    Ancestral {},
-    /// DDIM. eps is derived from the thresholded x_0, as denoising-diffusion-pytorch and GLIDE do.
-    Ddim {
-        /// 0 is deterministic, 1 is ancestral with `fixed_small`; in [0, 1]. Default 0.
-        #[serde(default)]
-        eta: f64,
-    },
-    /// Heun's second-order method on the probability-flow ODE: two evaluations a step, one for the step onto the data.
-    Heun {},
-    /// Annealed Langevin dynamics: moves along the score at each visited level, then x_0 of the last.
-    Langevin {
-        /// Moves at each level, at least 1. Default 10; NCSN takes 100 at each of 10 levels.
-        #[serde(default = "ten")]
-        steps: usize,
-        /// How far each goes. Default annealed.
-        #[serde(default, with = "crate::choice")]
-        step_size: StepSize,
-    },
-    /// The reverse-time SDE.
-    ReverseSde {
-        /// Its discretisation: `euler_maruyama`, `reverse_diffusion` or `ancestral`. Default reverse_diffusion.
-        #[serde(default, with = "crate::choice")]
-        predictor: Predictor,
-    },
-    /// The reverse-time SDE with Langevin corrections at every level before the step down from it.
-    PredictorCorrector {
-        /// As of `reverse_sde`.
-        #[serde(default, with = "crate::choice")]
-        predictor: Predictor,
-        /// Signal-to-noise ratio of the corrections, above 0. Default 0.16.
-        #[serde(default = "default_snr")]
-        snr: f64,
-        /// Corrections at each level. Default 1.
-        #[serde(default = "one")]
-        correct: usize,
-        /// Whose norms set the corrections' size: each `image`'s own or the `batch`'s mean. Default image.
-        #[serde(default)]
-        norms: Norms,
-    },
-}
-
-choice! { Solver:
-    Ancestral = "ancestral" true, Ddim = "ddim" false, Heun = "heun" true, Langevin = "langevin" false,
-    ReverseSde = "reverse_sde" false, PredictorCorrector = "predictor_corrector" false,
-}
-
-fn ten() -> usize {
-    10
-}
-
-fn one() -> usize {
-    1
-}
-
-impl Default for Solver {
-    /// Deterministic DDIM.
-    fn default() -> Self {
-        Self::Ddim { eta: 0.0 }
-    }
-}
+use ode::Between;
+pub use options::{Churn, Curvature, DpmAlgorithm, DpmKind, EpsSource, InverseTime, PndmWarmup, StepSet, UnipcKind};
+pub use reverse_sde::Predictor;
+use unipc::Unipc;
 
 impl Solver {
-    /// Everything wrong with the parameters.
-    pub fn check(&self) -> Vec<ValueError> {
-        let mut checks = Checks::default();
-        match self {
-            Self::Ancestral {} | Self::Heun {} | Self::ReverseSde { .. } => {}
-            Self::Ddim { eta } => {
-                checks.require((0.0..=1.0).contains(eta), "solver.eta", eta, "a number in [0, 1]");
-            }
-            Self::Langevin { steps, step_size } => {
-                checks.require(*steps > 0, "solver.steps", steps, "at least 1");
-                checks.0.extend(step_size.check().into_iter().map(|e| e.under("solver.step_size")));
-            }
-            Self::PredictorCorrector { snr, .. } => {
-                checks.require(*snr > 0.0 && snr.is_finite(), "solver.snr", snr, "a number above 0");
-            }
-        }
-        checks.0
-    }
-
     /// The network evaluations of a run over `levels`: the visited ones and the end.
-    pub(crate) fn stages(&self, levels: &[Level]) -> Vec<Stage> {
-        match self {
-            Self::Ancestral {} | Self::Ddim { .. } => one_each(levels),
-            Self::Heun {} => heun::stages(levels),
-            Self::ReverseSde { .. } => one_each(levels),
-            Self::Langevin { steps, .. } => langevin::stages(levels, *steps),
-            Self::PredictorCorrector { correct, .. } => reverse_sde::corrected(levels, *correct),
+    pub(crate) fn stages(&self, levels: &[Level], process: Option<&Process>) -> Result<Vec<Stage>, ValueError> {
+        let between = Between(process);
+        match *self {
+            Self::Ancestral {}
+            | Self::Ddim { .. }
+            | Self::EulerAncestral { .. }
+            | Self::DpmMultistep { .. }
+            | Self::Unipc { .. }
+            | Self::Deis { .. }
+            | Self::Lms { .. }
+            | Self::Ipndm { .. }
+            | Self::Lcm { .. }
+            | Self::ReverseSde { .. } => Ok(one_each(levels)),
+            Self::DdimInverse { at } => Ok(ddim::inverse_stages(levels, at)),
+            Self::Euler { churn } => euler::stages(levels, churn, between),
+            Self::Heun { churn } => heun::stages(levels, churn, between),
+            Self::Dpm2 { churn } => dpm2::stages(levels, churn, between),
+            Self::Dpm2Ancestral { eta, .. } => dpm2::ancestral_stages(levels, eta, between),
+            Self::DpmSinglestep { order, lower_order_final, .. } => {
+                Ok(dpm::singlestep_stages(levels, order, lower_order_final))
+            }
+            Self::DpmSde { r, .. } => dpm_sde::stages(levels, r, between),
+            Self::Pndm { warmup } => multistep::pndm_stages(levels, warmup, between),
+            Self::Langevin { steps, .. } => Ok(langevin::stages(levels, steps)),
+            Self::PredictorCorrector { correct, .. } => Ok(reverse_sde::corrected(levels, correct)),
         }
     }
 
@@ -126,13 +71,60 @@ impl Solver {
     pub(crate) fn advance(&self, now: &Moment, noises: &mut Noises) -> Result<Tensor<4>, ProcessError> {
         match *self {
             Self::Ancestral {} => ancestral::step(now, noises),
-            Self::Ddim { eta } => ddim::step(eta, now, noises),
-            Self::Heun {} => heun::step(now),
+            Self::Ddim { eta, eps } => ddim::step((eta, eps), now, noises),
+            Self::DdimInverse { .. } => Ok(ddim::inverse_step(now)),
+            Self::Euler { .. } => Ok(euler::step(now)),
+            Self::EulerAncestral { eta, s_noise } => euler::ancestral(now, (eta, s_noise), noises),
+            Self::Heun { .. } => Ok(heun::step(now)),
+            Self::Dpm2 { .. } => Ok(dpm2::step(now)),
+            Self::Dpm2Ancestral { eta, s_noise } => dpm2::ancestral(now, (eta, s_noise), noises),
+            Self::DpmMultistep { algorithm, order, solver_type, curvature, lower_order_final, euler_at_final } => {
+                let dpm = Dpm { algorithm, order, kind: solver_type, curvature };
+                dpm::multistep(dpm, Taper { lower_order_final, euler_at_final }, now, noises)
+            }
+            Self::DpmSinglestep { algorithm, order, solver_type, curvature, .. } => {
+                dpm::singlestep(Dpm { algorithm, order, kind: solver_type, curvature }, now, noises)
+            }
+            Self::DpmSde { eta, s_noise, r } => dpm_sde::step(DpmSde { eta, s_noise, r }, now, noises),
+            Self::Unipc { order, solver_type, predict_x0, lower_order_final, corrector, disable_corrector } => {
+                let uncorrected = corrector.then_some(disable_corrector);
+                Ok(unipc::step(Unipc { order, kind: solver_type, predict_x0, lower_order_final, uncorrected }, now))
+            }
+            Self::Deis { order, lower_order_final } => {
+                dpm::multistep(Dpm::deis(order), Taper { lower_order_final, euler_at_final: false }, now, noises)
+            }
+            Self::Pndm { warmup } => Ok(multistep::pndm(warmup, now)),
+            Self::Lms { order } => Ok(multistep::lms(order, now)),
+            Self::Ipndm { order } => Ok(multistep::even(order, now)),
+            Self::Lcm { timestep_scaling, sigma_data } => lcm::step((timestep_scaling, sigma_data), now, noises),
             Self::ReverseSde { predictor } => predictor.step(now, noises),
             Self::Langevin { step_size, .. } => langevin::step(step_size, now, noises),
             Self::PredictorCorrector { predictor, snr, norms, .. } => {
                 reverse_sde::step_corrected(predictor, StepSize::Snr { snr, norms }, now, noises)
             }
+        }
+    }
+
+    /// How many estimates a step looks at, this one included.
+    pub(crate) fn memory(&self) -> usize {
+        match *self {
+            Self::Ancestral {}
+            | Self::Ddim { .. }
+            | Self::DdimInverse { .. }
+            | Self::Euler { .. }
+            | Self::EulerAncestral { .. }
+            | Self::Lcm { .. }
+            | Self::ReverseSde { .. }
+            | Self::Langevin { .. }
+            | Self::PredictorCorrector { .. } => 1,
+            Self::Heun { .. } | Self::Dpm2 { .. } | Self::Dpm2Ancestral { .. } | Self::DpmSde { .. } => 2,
+            Self::Unipc { order, .. } => order + 1,
+            Self::DpmMultistep { order, .. }
+            | Self::DpmSinglestep { order, .. }
+            | Self::Deis { order, .. }
+            | Self::Lms { order }
+            | Self::Ipndm { order } => order,
+            Self::Pndm { .. } => multistep::PNDM_MEMORY,
         }
     }
 }

@@ -20,11 +20,6 @@ pub(crate) struct Estimate {
 }
 
 impl Estimate {
-    /// The eps for which `alpha x_0 + sigma eps` is x_t.
-    pub(crate) fn consistent_eps(&self) -> Tensor<4> {
-        (self.x.clone() - self.x0.clone() * self.at.alpha) / self.at.sigma
-    }
-
     /// The score that the thresholded x_0 stands for.
     pub(crate) fn score(&self) -> Result<Tensor<4>, ProcessError> {
         crate::score::score(&self.x, &self.x0, self.at)
@@ -37,9 +32,7 @@ pub(crate) struct Moment<'a> {
     pub(crate) stages: &'a [Stage],
     /// Which of them was evaluated.
     pub(crate) index: usize,
-    /// x where the stage's interval began, at `stage.from`; the evaluated x where the stage is the first of its interval.
-    pub(crate) start: &'a Tensor<4>,
-    /// What the evaluations said, newest last; never empty. At most [`crate::sampler::MEMORY`] are kept.
+    /// What the evaluations said, newest last; never empty. At most [`crate::Solver::memory`] are kept.
     pub(crate) past: &'a [Estimate],
     /// Of ancestral sampling.
     pub(crate) variance: Variance,
@@ -54,6 +47,25 @@ impl<'a> Moment<'a> {
     /// What this stage's evaluation said.
     pub(crate) fn now(&self) -> &'a Estimate {
         &self.past[self.past.len() - 1]
+    }
+
+    /// The estimates at the starts of this interval and of those before, newest first, at most `count`; those before `skip` newer
+    /// ones. Looks back no further than to where x was noised again, and past pure noise, where alpha is 0.
+    pub(crate) fn history(&self, skip: usize, count: usize) -> Vec<&'a Estimate> {
+        let mut found = Vec::new();
+        for (back, said) in self.past.iter().rev().enumerate().skip(skip) {
+            let Some(stage) = self.index.checked_sub(back).and_then(|i| self.stages.get(i)) else { break };
+            if found.len() == count {
+                break;
+            }
+            if stage.part == 0 && (found.is_empty() || said.at.alpha > 0.0) {
+                found.push(said);
+            }
+            if stage.lift.is_some() {
+                break;
+            }
+        }
+        found
     }
 
     /// What was said `back` evaluations ago; 0 is now.

@@ -29,13 +29,22 @@ fn every_variant_rejects_a_typo() {
     check_strict(&[Variance::FixedSmall {}, Variance::FixedLarge {}, Variance::LearnedRange {}]);
     let dynamic = |max| Threshold::Dynamic { quantile: 0.9, max };
     check_strict(&[Threshold::None {}, Threshold::Static {}, Threshold::Clip { range: 2.0 }, dynamic(Some(1.5))]);
-    let with_defaults = |kind: &&str| serde_json::from_value::<Solver>(json!({ "kind": kind })).unwrap();
-    check_strict(&Solver::KINDS.iter().map(with_defaults).collect::<Vec<_>>());
+    check_strict(&Solver::KINDS.iter().map(|kind| by_name(kind)).collect::<Vec<Solver>>());
     check_strict(&[Predictor::EulerMaruyama {}, Predictor::ReverseDiffusion {}, Predictor::Ancestral {}]);
     let snr = StepSize::Snr { snr: 0.1, norms: Norms::Batch };
     check_strict(&[StepSize::Fixed { epsilon: 0.1 }, StepSize::Annealed { ratio: 0.1 }, snr]);
-    let custom = Grid::Custom { steps: vec![3, 1] };
-    check_strict(&[Grid::Leading {}, Grid::Linspace {}, Grid::Trailing {}, Grid::Even {}, custom]);
+    let grid = |kind: &&str| match *kind {
+        "custom" => Grid::Custom { steps: vec![3, 1] },
+        "times" => Grid::Times { times: vec![2.5, 1.0] },
+        "sigmas" => Grid::Sigmas { sigmas: vec![2.0, 0.5] },
+        kind => by_name(kind),
+    };
+    check_strict(&Grid::KINDS.iter().map(grid).collect::<Vec<_>>());
+}
+
+/// A kind with its documented defaults.
+fn by_name<T: DeserializeOwned>(kind: &str) -> T {
+    toml::from_str(&format!("kind = {kind:?}")).unwrap()
 }
 
 /// A name stands for a table with the documented defaults.
@@ -89,7 +98,7 @@ fn checks_collect_everything() {
     let keys: Vec<String> = config.check().into_iter().map(|e| e.key).collect();
     assert_eq!(keys, ["diffusion.schedule.beta_end", "diffusion.loss.delta", "diffusion.weighting.gamma"]);
     assert_eq!(config.build().unwrap_err().to_string().lines().count(), 3);
-    let sample = SampleConfig { solver: Solver::Ddim { eta: -1.0 }, steps: 101, count: 0, ..SampleConfig::default() };
+    let sample = SampleConfig { solver: Solver::ddim(-1.0), steps: 101, count: 0, ..SampleConfig::default() };
     let keys: Vec<String> = sample.check(100).into_iter().map(|e| e.key).collect();
     assert_eq!(keys, ["sample.solver.eta", "sample.steps", "sample.count"]);
     assert!(DiffusionConfig::default().check().is_empty() && SampleConfig::default().check(1000).is_empty());
@@ -120,7 +129,7 @@ fn peer_arguments_translate() {
     assert_eq!(ours.notes.len(), 1);
     assert_eq!(ours.value.schedule, Schedule::Cosine { s: 0.01 });
     assert_eq!(ours.value.weighting, Weighting::MinSnr { gamma: 3.0 });
-    assert_eq!((given.sample().solver, given.sample().steps), (Solver::Ddim { eta: 0.5 }, 50));
+    assert_eq!((given.sample().solver, given.sample().steps), (Solver::ddim(0.5), 50));
     assert_eq!(given.image_size.unwrap().sides(), [28, 32]);
 
     assert!(serde_json::from_str::<GaussianDiffusion>(r#"{"loss_type": "l1"}"#).is_err());

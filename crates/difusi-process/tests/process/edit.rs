@@ -3,7 +3,7 @@
 use burn::tensor::{DType, Device, Tensor};
 use difusi_core::{Cond, Noise};
 use difusi_process::{
-    Denoise, Denoised, Grid, Level, NoiseSource, Norms, Plan, Predictor, Process, ProcessError, Sampler, Solver,
+    Churn, Denoise, Denoised, Grid, Level, NoiseSource, Norms, Plan, Predictor, Process, ProcessError, Sampler, Solver,
     StepSize, Variance,
     edit::{Keep, Known, Resampling, last_steps},
     mixture::{Component, Mixture},
@@ -28,7 +28,7 @@ fn solvers() -> Vec<Solver> {
     let langevin = Solver::Langevin { steps: 2, step_size: StepSize::default() };
     let (predictor, norms) = (Predictor::default(), Norms::Batch);
     let corrected = Solver::PredictorCorrector { predictor, snr: 0.16, correct: 1, norms };
-    plain.into_iter().chain([Solver::Ddim { eta: 0.7 }, langevin, corrected]).collect()
+    plain.into_iter().chain([Solver::ddim(0.7), langevin, corrected]).collect()
 }
 
 /// A denoiser whose answer at every pixel depends on its neighbours.
@@ -323,10 +323,10 @@ fn inversion_comes_back() {
         (values64((back - picture.clone()).powi_scalar(2)).iter().sum::<f64>() / 200.0).sqrt()
     };
     let ddim = [50, 200].map(|steps| error(Solver::default(), steps));
-    let heun = [50, 200].map(|steps| error(Solver::Heun {}, steps));
+    let heun = [50, 200].map(|steps| error(Solver::Heun { churn: Churn::default() }, steps));
     assert!(ddim[1] < 0.4 * ddim[0] && ddim[1] < 0.1, "{ddim:?}");
     assert!(heun[1] < 0.02 && heun[0] < ddim[0], "{heun:?}");
     let random = Plan::inversion(&levels(5), Solver::Ancestral {}, SMALL).unwrap_err().to_string();
-    assert!(random.contains("`solver` is") && random.contains("ddim with eta = 0 or heun"), "{random}");
+    assert!(random.contains("`solver` is") && random.contains("ddim with eta = 0, euler or heun"), "{random}");
     assert!(Plan::inversion(&levels(1), Solver::default(), SMALL).is_err());
 }

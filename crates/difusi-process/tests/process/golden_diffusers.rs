@@ -63,7 +63,7 @@ fn ddim_is_diffusers() {
     let predictions =
         [("epsilon", Prediction::Epsilon {}), ("sample", Prediction::X0 {}), ("v_prediction", Prediction::Velocity {})];
     for (name, prediction) in predictions {
-        check_run(&format!("ddim.{name}"), prediction, Variance::FixedSmall {}, Solver::Ddim { eta: 0.5 });
+        check_run(&format!("ddim.{name}"), prediction, Variance::FixedSmall {}, Solver::ddim(0.5));
     }
 }
 

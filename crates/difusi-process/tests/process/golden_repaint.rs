@@ -85,7 +85,7 @@ fn resampling_is_diffusers() {
         let mask = from_bchw(numbers.iter().map(|i| f64::from((2.1 * i).cos() > 0.0)).collect());
         let resampling = Resampling { jump_length, jump_n_sample };
         let given = repainted(&resampling.order(steps), &rising, eta, &picture);
-        let plan = resampling.plan(&levels, Solver::Ddim { eta }, SMALL).unwrap();
+        let plan = resampling.plan(&levels, Solver::ddim(eta), SMALL).unwrap();
         let mut keep = Keep::new(Known::mask(mask.clone()), picture, NoiseSource::given(given.known));
         let model = GoldenModel { clip };
         let source = NoiseSource::given(given.solver);

@@ -35,7 +35,7 @@ impl Denoise for Gaussian {
 #[test]
 fn samples_have_the_datas_moments() {
     let mut d = diffusion(1000, Prediction::Epsilon {});
-    let solvers = [(Solver::Ancestral {}, 300), (Solver::Ddim { eta: 0.0 }, 100), (Solver::Ddim { eta: 0.5 }, 200)];
+    let solvers = [(Solver::Ancestral {}, 300), (Solver::ddim(0.0), 100), (Solver::ddim(0.5), 200)];
     for (solver, steps) in solvers {
         for variance in [Variance::FixedSmall {}, Variance::FixedLarge {}] {
             d.variance = variance;
@@ -92,7 +92,7 @@ fn run(net: &Recorder, solver: Solver, first: u64, count: usize) -> Vec<f32> {
 /// Splitting a batch changes no bit of the noise, and with an elementwise network no bit of the pictures.
 #[test]
 fn splitting_a_batch_changes_nothing() {
-    for solver in [Solver::Ancestral {}, Solver::Ddim { eta: 0.0 }, Solver::Ddim { eta: 0.8 }] {
+    for solver in [Solver::Ancestral {}, Solver::ddim(0.0), Solver::ddim(0.8)] {
         let whole = run(&Recorder::new(true, 2), solver, 0, 5);
         let parts = [(0, 1), (1, 3), (4, 1)].map(|(first, count)| run(&Recorder::new(true, 2), solver, first, count));
         assert_eq!(whole, parts.concat());
@@ -129,8 +129,8 @@ fn self_conditioning_feeds_back() {
 /// Of 2 C channels the first C count; other shapes are errors that end the run.
 #[test]
 fn output_channels() {
-    let with = run(&Recorder::new(false, 4), Solver::Ddim { eta: 0.0 }, 0, 1);
-    assert_eq!(with, run(&Recorder::new(false, 2), Solver::Ddim { eta: 0.0 }, 0, 1));
+    let with = run(&Recorder::new(false, 4), Solver::ddim(0.0), 0, 1);
+    assert_eq!(with, run(&Recorder::new(false, 2), Solver::ddim(0.0), 0, 1));
 
     struct Narrow;
     impl Network for Narrow {

@@ -68,8 +68,7 @@ fn exact_moments(plan: &Plan, (mu, s): (f64, f64), start: (f64, f64)) -> Vec<(f6
 #[test]
 fn point_data_has_exact_marginals() {
     let (tables, mu) = (linear(100), 0.7);
-    let solvers =
-        [Solver::Ancestral {}, Solver::Ddim { eta: 0.0 }, Solver::Ddim { eta: 0.3 }, Solver::Ddim { eta: 1.0 }];
+    let solvers = [Solver::Ancestral {}, Solver::ddim(0.0), Solver::ddim(0.3), Solver::ddim(1.0)];
     for solver in solvers {
         for steps in [1, 3, 10, 100] {
             let plan = plan(&tables, steps, solver, SMALL);
@@ -104,7 +103,7 @@ fn fixed_large_is_exact_for_unit_data() {
 fn ddim_eta_one_is_ancestral() {
     let tables = Schedule::default().tables(1000).unwrap();
     for steps in [1, 7, 50, 1000] {
-        let ddim = plan(&tables, steps, Solver::Ddim { eta: 1.0 }, LARGE);
+        let ddim = plan(&tables, steps, Solver::ddim(1.0), LARGE);
         let ancestral = plan(&tables, steps, Solver::Ancestral {}, SMALL);
         for (a, b) in transitions(&ddim).iter().zip(transitions(&ancestral)) {
             check_close(a.x0, b.x0, 1e-10);
@@ -148,7 +147,7 @@ fn gaussian_data_is_reached() {
         let (mean, var) = *exact_moments(&plan(&tables, steps, solver, variance), (mu, s), (0.0, 1.0)).last().unwrap();
         ((mean - mu).abs(), (var.sqrt() - s).abs())
     };
-    let ddim = |steps| error(Solver::Ddim { eta: 0.0 }, SMALL, steps);
+    let ddim = |steps| error(Solver::ddim(0.0), SMALL, steps);
     let ratio = ddim(50).1 / ddim(100).1;
     assert!((1.7..2.3).contains(&ratio), "DDIM is of first order; halving the step divided the error by {ratio}");
     assert!(ddim(1000).0 < 2e-3 && ddim(1000).1 < 2e-3, "{:?}", ddim(1000));
@@ -192,8 +191,7 @@ fn custom_grids_are_checked() {
     assert!(custom(&[]).steps(10, 50).is_err());
     let keys: Vec<String> = custom(&[10, 3, 3]).check(10, 50).into_iter().map(|e| e.key).collect();
     assert_eq!(keys, ["grid.steps[0]", "grid.steps[2]"]);
-    let error = Plan::new(&[linear(50).level(4).unwrap(), Level::DATA], Solver::Ddim { eta: 1.5 }, SMALL)
-        .unwrap_err()
-        .to_string();
+    let error =
+        Plan::new(&[linear(50).level(4).unwrap(), Level::DATA], Solver::ddim(1.5), SMALL).unwrap_err().to_string();
     assert_eq!(error, "`solver.eta` is 1.5; expected a number in [0, 1]");
 }

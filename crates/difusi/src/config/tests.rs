@@ -113,8 +113,20 @@ fn sample_overrides_are_checked() {
     let base = SampleConfig::default();
     let ok =
         override_sample(&base, &["solver.kind=ddim".into(), "solver.eta=0.5".into(), "steps=10".into()], 1000).unwrap();
-    assert_eq!((ok.steps, ok.solver), (10, difusi_process::Solver::Ddim { eta: 0.5 }));
+    assert_eq!((ok.steps, ok.solver), (10, difusi_process::Solver::ddim(0.5)));
     let bad = override_sample(&base, &["solver.kind=magic".into()], 1000).unwrap_err().to_string();
     assert!(bad.contains("magic") && bad.contains("ancestral"), "{bad}");
+    let set = [
+        "solver.kind=dpm_multistep",
+        "solver.algorithm=sde-dpmsolver++",
+        "solver.order=3",
+        "grid=\"karras\"",
+        "end=sigma_min",
+    ];
+    let ok = override_sample(&base, &set.map(String::from), 1000).unwrap();
+    let text = toml::to_string(&ok).unwrap();
+    assert!(text.contains("sde-dpmsolver++") && text.contains("order = 3") && text.contains("sigma_min"), "{text}");
+    let churn = ["solver.kind=heun".to_owned(), "solver.churn.s_churn=40".into()];
+    assert!(override_sample(&base, &churn, 1000).is_ok());
     assert!(override_sample(&base, &["steps=1001".into()], 1000).unwrap_err().to_string().contains("1001"));
 }
