@@ -13,7 +13,7 @@ mod size;
 
 pub use batch::{Batch, Cond};
 pub use dataset::{Dataset, Example};
-pub use network::{Dropout, Inputs, Network};
+pub use network::{Dropout, Inputs, Network, NoiseCurve};
 pub use noise::{Draw, Noise, Stream};
 pub use precision::Precision;
 pub use size::ImageSize;

@@ -55,4 +55,18 @@ pub trait Network {
     fn self_condition(&self) -> bool {
         false
     }
+
+    /// The noise schedule that is trained with it, if one is.
+    fn noise_curve(&self) -> Option<&dyn NoiseCurve> {
+        None
+    }
+}
+
+/// A noise schedule that is trained with the network: minus the log-SNR over the time, from one end to the other.
+pub trait NoiseCurve {
+    /// Minus the log-SNR of the first step and of the last, `[2]`.
+    fn ends(&self) -> Tensor<1>;
+
+    /// How far from the first end to the last it is at these times in [0, 1]: `[N]` -> `[N]`, rising, 0 at 0 and 1 at 1.
+    fn place(&self, times: Tensor<1>) -> Tensor<1>;
 }

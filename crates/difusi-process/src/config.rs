@@ -4,7 +4,8 @@ use difusi_core::Precision;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Diffusion, End, Grid, Loss, Prediction, ProcessError, Schedule, Solver, Threshold, ValueError, Variance, Weighting,
+    Diffusion, End, Grid, Loss, Prediction, Process, ProcessError, Schedule, Solver, Threshold, TimeDistribution,
+    ValueError, Variance, Weighting,
     error::{Checks, all_good},
 };
 
@@ -21,13 +22,21 @@ pub struct DiffusionConfig {
     /// `edm_velocity`. Default velocity.
     #[serde(with = "crate::choice")]
     pub prediction: Prediction,
-    /// `l1`, `l2` or `huber`. Default l2.
+    /// `l1`, `l2`, `huber`, `hybrid` or `vlb`. Default l2.
     #[serde(with = "crate::choice")]
     pub loss: Loss,
-    /// `simple`, `snr`, `min_snr` or `vlb`. Default simple.
+    /// `simple`, `snr`, `min_snr`, `p2`, `vlb` or `posterior_mean`. Default simple.
     #[serde(with = "crate::choice")]
     pub weighting: Weighting,
-    /// Noise of ancestral sampling: `fixed_small` or `fixed_large`. Default fixed_small.
+    /// Which times are trained: `uniform`, `stratified`, `loss_second_moment`, `log_normal` or `logit_normal`. Default uniform.
+    #[serde(with = "crate::choice")]
+    pub times: TimeDistribution,
+    /// Strength of the noise that a whole channel of an image has in common, 0 to 10: 0.1 lets a model draw very dark and very bright
+    /// pictures. Default 0.
+    pub offset_noise: f64,
+    /// Bend the schedule so that the last step is pure noise (arXiv:2305.08891). Not with `epsilon`. Default false.
+    pub zero_terminal_snr: bool,
+    /// Noise of ancestral sampling and of the bound: `fixed_small`, `fixed_large` or `learned_range`. Default fixed_small.
     #[serde(with = "crate::choice")]
     pub variance: Variance,
 }
@@ -40,6 +49,9 @@ impl Default for DiffusionConfig {
             prediction: Prediction::default(),
             loss: Loss::default(),
             weighting: Weighting::default(),
+            times: TimeDistribution::default(),
+            offset_noise: 0.0,
+            zero_terminal_snr: false,
             variance: Variance::default(),
         }
     }
@@ -49,7 +61,11 @@ impl DiffusionConfig {
     /// Everything wrong, with keys that start with `diffusion.`.
     pub fn check(&self) -> Vec<ValueError> {
         let schedule = self.schedule.check(self.timesteps);
-        let found = [schedule, self.prediction.check(), self.loss.check(), self.weighting.check()];
+        let parts = [self.prediction.check(), self.loss.check(), self.weighting.check(), self.times.check()];
+        let mut checks = Checks::default();
+        let strength = self.offset_noise;
+        checks.require((0.0..=10.0).contains(&strength), "offset_noise", strength, "a number in [0, 10]");
+        let found = [schedule, parts.concat(), checks.0, self.check_pairs()];
         found.concat().into_iter().map(|e| e.under("diffusion")).collect()
     }
 
@@ -59,11 +75,17 @@ impl DiffusionConfig {
     /// [`ProcessError::Values`] with everything [`DiffusionConfig::check`] finds.
     pub fn build(&self) -> Result<Diffusion, ProcessError> {
         all_good(self.check())?;
+        let process = match self.schedule.process(self.timesteps)? {
+            Process::Discrete(tables) if self.zero_terminal_snr => Process::Discrete(tables.zero_terminal_snr()),
+            process => process,
+        };
         Ok(Diffusion {
-            process: self.schedule.process(self.timesteps)?,
+            process,
             prediction: self.prediction,
             loss: self.loss,
             weighting: self.weighting,
+            times: self.times,
+            offset_noise: self.offset_noise,
             variance: self.variance,
         })
     }

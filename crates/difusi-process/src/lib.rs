@@ -6,7 +6,7 @@
 //! | [`Process`], [`Level`], [`Jump`] | the same as a curve, at any time, and what lies between two times |
 //! | [`q_sample`], [`q_step`], [`q_posterior`] | the forward process and its reversal when x_0 is known |
 //! | [`Prediction`] | what the network outputs |
-//! | [`Loss`], [`Weighting`] | what training minimises |
+//! | [`Loss`], [`Weighting`], [`TimeDistribution`] | what training minimises, and at which times |
 //! | [`Threshold`] | what happens to a predicted x_0 |
 //! | [`Grid`], [`Solver`], [`Variance`] | which steps sampling visits, and how it moves between them |
 //! | [`Rates`], [`score`] | the process as an SDE, and the gradient of its log-density |
@@ -33,11 +33,13 @@ mod error;
 mod forward;
 mod grid;
 mod interpolate;
+mod learned;
 mod level;
 pub mod likelihood;
 mod loss;
 pub mod mixture;
 mod noise_source;
+mod pairs;
 pub mod peer;
 mod peer_buffers;
 mod plan;
@@ -50,7 +52,9 @@ mod sde;
 mod solver;
 mod tables;
 mod threshold;
+mod times;
 mod torch_rng;
+mod training;
 pub mod trial;
 mod variance;
 mod weighting;
@@ -58,7 +62,7 @@ mod weighting;
 pub use choice::Choice;
 pub use config::{DiffusionConfig, SampleConfig};
 pub use denoise::{Denoise, Denoised, NetworkDenoiser};
-pub use diffusion::{Diffusion, Position, TrainingInputs};
+pub use diffusion::Diffusion;
 pub use error::{ProcessError, ValueError};
 pub use forward::{ForwardWalk, Posterior, q_posterior, q_sample, q_step};
 pub use grid::{AlignedModel, End, Grid};
@@ -79,6 +83,8 @@ pub use solver::{
 };
 pub use tables::Tables;
 pub use threshold::Threshold;
+pub use times::{LossHistory, TimeDistribution};
 pub use torch_rng::TorchRng;
+pub use training::{Position, TrainingInputs};
 pub use variance::Variance;
 pub use weighting::Weighting;

@@ -1,13 +1,13 @@
 //! The arguments of denoising-diffusion-pytorch's `GaussianDiffusion` (version 2.3.4) and what they are here.
 //!
-//! Training-only arguments that are not offered here (offset noise, immiscible diffusion) are read, and reported as notes: a
-//! model trained with them samples like any other.
+//! The training-only argument that is not offered here (immiscible diffusion) is read, and reported as a note: a model trained
+//! with it samples like any other.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    DiffusionConfig, Grid, Loss, Prediction, SampleConfig, Schedule, Solver, Threshold, ValueError, Variance,
-    Weighting, choice::Choice, error::Checks,
+    DiffusionConfig, Grid, Loss, Prediction, SampleConfig, Schedule, Solver, Threshold, TimeDistribution, ValueError,
+    Variance, Weighting, choice::Choice, error::Checks,
 };
 
 /// `GaussianDiffusion`'s arguments under its own names, with its defaults.
@@ -32,7 +32,7 @@ pub struct GaussianDiffusion {
     pub ddim_sampling_eta: f64,
     /// Whether data comes in `[0, 1]` and is scaled to `[-1, 1]` inside. Default true.
     pub auto_normalize: bool,
-    /// Training only; not offered here. Default 0.
+    /// Training only. Default 0.
     pub offset_noise_strength: f64,
     /// Whether the loss weight is clipped. Default false.
     pub min_snr_loss_weight: bool,
@@ -144,6 +144,8 @@ impl GaussianDiffusion {
         checks.require((1..=self.timesteps).contains(&steps), "sampling_timesteps", steps, accepted);
         let eta = self.ddim_sampling_eta;
         checks.require((0.0..=1.0).contains(&eta), "ddim_sampling_eta", eta, "a number in [0, 1]");
+        let strength = self.offset_noise_strength;
+        checks.require((0.0..=10.0).contains(&strength), "offset_noise_strength", strength, "a number in [0, 10]");
         let gamma = self.min_snr_gamma;
         checks.require(gamma > 0.0 && gamma.is_finite(), "min_snr_gamma", gamma, "a number above 0");
         let given = self.schedule_fn_kwargs;
@@ -190,11 +192,10 @@ impl GaussianDiffusion {
                 false => Weighting::Snr {},
             },
             variance: Variance::FixedSmall {},
+            offset_noise: self.offset_noise_strength,
+            ..DiffusionConfig::default()
         };
         let mut notes = Vec::new();
-        if self.offset_noise_strength != 0.0 {
-            notes.push("offset_noise_strength is not offered here; further training goes without it".to_owned());
-        }
         if self.immiscible {
             notes.push("immiscible is not offered here; further training goes without it".to_owned());
         }
@@ -217,10 +218,14 @@ impl GaussianDiffusion {
     /// A schedule or prediction that the peer does not have: its samples would be wrong.
     pub fn from_ours(ours: &DiffusionConfig, sample: &SampleConfig) -> Result<Translated<Self>, Vec<ValueError>> {
         let mut checks = Checks::default();
-        let mut peer = Self { timesteps: ours.timesteps, ..Self::default() };
+        let mut peer = Self { timesteps: ours.timesteps, offset_noise_strength: ours.offset_noise, ..Self::default() };
         let schedule = peer_schedule(&ours.schedule, ours.timesteps);
         let accepted = "linear 1e-4..0.02 times 1000 / T, cosine or sigmoid, which denoising-diffusion-pytorch has";
         checks.require(schedule.is_some(), "diffusion.schedule", &ours.schedule, accepted);
+        let accepted = "false: denoising-diffusion-pytorch does not rescale";
+        checks.require(!ours.zero_terminal_snr, "diffusion.zero_terminal_snr", true, accepted);
+        let accepted = "a fixed variance: denoising-diffusion-pytorch's GaussianDiffusion learns none";
+        checks.require(!ours.variance.is_learned(), "diffusion.variance", ours.variance.kind(), accepted);
         (peer.beta_schedule, peer.schedule_fn_kwargs) =
             schedule.unwrap_or((peer.beta_schedule, peer.schedule_fn_kwargs));
         match ours.prediction {
@@ -246,9 +251,13 @@ impl GaussianDiffusion {
                 "the peer weights the loss by SNR on x0 where this model was trained with simple weighting".to_owned(),
             ),
             Weighting::Simple {} | Weighting::Snr {} => {}
-            Weighting::Vlb {} => {
-                notes.push("the peer weights the loss by SNR where this model was trained on the bound".to_owned());
+            Weighting::Vlb {} | Weighting::P2 { .. } | Weighting::PosteriorMean {} => {
+                let kind = ours.weighting.kind();
+                notes.push(format!("the peer weights the loss by SNR where this model was trained with {kind}"));
             }
+        }
+        if ours.times != (TimeDistribution::Uniform {}) {
+            notes.push(format!("the peer trains uniform times; this model was trained with {}", ours.times.kind()));
         }
         if ours.loss != (Loss::L2 {}) {
             notes.push(format!("the peer trains with l2 only; this model was trained with {}", ours.loss.kind()));

@@ -1,7 +1,7 @@
 //! The tables that denoising-diffusion-pytorch's `GaussianDiffusion` keeps beside its weights (version 2.3.4), so that a file
 //! written here has everything its `load_state_dict` asks for.
 
-use crate::{Process, ProcessError, peer::GaussianDiffusion};
+use crate::{ProcessError, peer::GaussianDiffusion};
 
 /// A buffer: its name, and one number per step.
 pub type Buffer = (&'static str, Vec<f64>);
@@ -14,11 +14,11 @@ impl GaussianDiffusion {
     pub fn buffers(&self) -> Result<Vec<Buffer>, ProcessError> {
         crate::error::all_good(self.check())?;
         let ours = self.diffusion().value;
+        let diffusion = ours.build()?;
         let tables = ours.schedule.tables(self.timesteps)?;
         let map = |f: &dyn Fn(f64) -> f64| tables.alpha_bars.iter().map(|a| f(*a)).collect::<Vec<_>>();
         let levels = tables.levels(&(0..self.timesteps).collect::<Vec<_>>())?;
-        let process = Process::Discrete(tables.clone());
-        let weights = levels.into_iter().map(|level| ours.weighting.weight(ours.prediction, level, &process)).collect();
+        let weights = levels.into_iter().map(|level| diffusion.weight(level)).collect();
         Ok(vec![
             ("betas", tables.betas.clone()),
             ("alphas_cumprod", tables.alpha_bars.clone()),

@@ -68,6 +68,19 @@ impl Process {
         }
     }
 
+    /// Whether time is divided into steps with betas.
+    pub fn is_discrete(&self) -> bool {
+        matches!(self, Self::Discrete(_))
+    }
+
+    /// Standard deviation of what sampling starts from at `start`: 1, where the signal is gone or drowned by noise of size 1, or sigma.
+    pub fn prior_std(&self, start: Level) -> f64 {
+        match self {
+            Self::Discrete(_) | Self::Flow { .. } | Self::SubVp { .. } => 1.0,
+            Self::Edm { .. } | Self::Ve { .. } => start.sigma,
+        }
+    }
+
     /// The tables of a discrete process.
     ///
     /// # Errors

@@ -34,7 +34,7 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// From betas in (0, 1); [`crate::Schedule::tables`] checks that.
+    /// From betas in (0, 1), the last perhaps 1; [`crate::Schedule::tables`] checks that.
     pub(crate) fn from_betas(betas: Vec<f64>) -> Self {
         let alphas: Vec<f64> = betas.iter().map(|b| 1.0 - b).collect();
         let alpha_bars: Vec<f64> = alphas
@@ -59,6 +59,20 @@ impl Tables {
             alpha_bars,
             alpha_bars_prev,
         }
+    }
+
+    /// The same curve, bent so that the last step is pure noise: Lin et al. (arXiv:2305.08891) algorithm 1. `sqrt(alpha-bar)` keeps its
+    /// first value and falls to 0. A single step stays as it is.
+    #[must_use]
+    pub fn zero_terminal_snr(&self) -> Self {
+        let roots: Vec<f64> = self.alpha_bars.iter().map(|a| a.sqrt()).collect();
+        let (first, last) = (roots[0], roots[roots.len() - 1]);
+        if first == last {
+            return self.clone();
+        }
+        let bent = roots.iter().map(|root| ((root - last) * first / (first - last)).powi(2));
+        let before = std::iter::once(1.0).chain(bent.clone());
+        Self::from_betas(before.zip(bent).map(|(before, a)| 1.0 - a / before).collect())
     }
 
     /// T, the number of steps. At least 1.

@@ -19,6 +19,7 @@ mod objective;
 mod optimizer;
 mod order;
 mod params;
+mod precision;
 mod report;
 mod state;
 mod trainer;

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use burn::module::Module;
 use burn::tensor::Tensor;
 use difusi_core::{Batch, Network, Noise, Precision};
-use difusi_process::{Diffusion, Position};
+use difusi_process::{Diffusion, LossHistory, Position, TimeDistribution};
 
 use crate::TrainError;
 
@@ -29,6 +29,8 @@ pub struct StepContext {
     pub first_image: u64,
     /// Finished steps; the same for all parts of one step's batch.
     pub step: u64,
+    /// Images of one step; `first_image` is a multiple of it in the first of the step's parts.
+    pub images_per_step: u64,
     /// Training or validation.
     pub phase: Phase,
 }
@@ -47,6 +49,15 @@ pub trait Objective {
     /// The loss of every image, `[B]`. The trainer minimises the mean over all images of a step, however they are cut into
     /// parts: nothing may be averaged over the batch in here.
     fn loss(&mut self, model: &Self::Model, batch: Batch, context: &StepContext) -> Result<Tensor<1>, TrainError>;
+
+    /// A step begins: what [`Objective::loss`] has left behind of one that was given up counts no more. Nothing by default.
+    fn begin_step(&mut self) {}
+
+    /// A step was made, with these losses of its images in order: the one place where an objective may learn something itself, so that
+    /// how batches are cut changes nothing. Not called for steps that are skipped. Nothing by default.
+    fn end_step(&mut self, losses: &[f32]) {
+        let _ = losses;
+    }
 
     /// What the objective itself has learned and needs to go on exactly (a history of losses, for one); empty by default.
     fn state(&self) -> BTreeMap<String, Vec<f32>> {
@@ -68,13 +79,23 @@ pub trait Objective {
 #[derive(Clone, Debug)]
 pub struct DiffusionObjective<N> {
     diffusion: Diffusion,
+    /// Where times are drawn by their losses.
+    history: Option<LossHistory>,
+    /// Step and importance of the images of the step that is being made.
+    pending: Vec<(usize, f64)>,
     network: PhantomData<fn() -> N>,
 }
 
 impl<N> DiffusionObjective<N> {
     /// The loss that `diffusion` defines.
     pub fn new(diffusion: Diffusion) -> Self {
-        Self { diffusion, network: PhantomData }
+        let history = match diffusion.times {
+            TimeDistribution::LossSecondMoment { history, .. } => {
+                Some(LossHistory::new(diffusion.process.timesteps(), history))
+            }
+            _ => None,
+        };
+        Self { diffusion, history, pending: Vec::new(), network: PhantomData }
     }
 
     /// The process.
@@ -82,6 +103,9 @@ impl<N> DiffusionObjective<N> {
         &self.diffusion
     }
 }
+
+/// Names of what a history has in a checkpoint.
+const STATE: [&str; 2] = ["times.losses", "times.counts"];
 
 impl<N: Module + Network> Objective for DiffusionObjective<N> {
     type Model = N;
@@ -91,11 +115,52 @@ impl<N: Module + Network> Objective for DiffusionObjective<N> {
     }
 
     fn loss(&mut self, model: &N, batch: Batch, context: &StepContext) -> Result<Tensor<1>, TrainError> {
-        let StepContext { noise, first_image, step, phase } = *context;
+        let StepContext { noise, first_image, step, images_per_step, phase } = *context;
         let inputs = match phase {
-            Phase::Training => self.diffusion.draw(batch, noise, Position { step, images_seen: first_image }),
+            Phase::Training => {
+                let at = Position { step, images_seen: first_image, images_per_step };
+                let inputs = self.diffusion.draw_by(batch, noise, at, self.history.as_ref());
+                if self.history.is_some() {
+                    let steps = inputs.levels.iter().map(|level| level.t as usize);
+                    self.pending.extend(steps.zip(inputs.importance.iter().copied()));
+                }
+                inputs
+            }
             Phase::Validation => self.diffusion.draw_validation(batch, noise, first_image),
         };
         self.diffusion.training_loss(model, inputs).map_err(TrainError::objective)
+    }
+
+    fn begin_step(&mut self) {
+        self.pending.clear();
+    }
+
+    fn end_step(&mut self, losses: &[f32]) {
+        let Some(history) = &mut self.history else { return };
+        for ((t, importance), loss) in self.pending.drain(..).zip(losses) {
+            history.push(t, (f64::from(*loss) / importance) as f32);
+        }
+    }
+
+    fn state(&self) -> BTreeMap<String, Vec<f32>> {
+        let state = self.history.as_ref().map(LossHistory::state);
+        let named = |(losses, counts)| STATE.into_iter().map(str::to_owned).zip([losses, counts]).collect();
+        state.map_or_else(BTreeMap::new, named)
+    }
+
+    fn restore(&mut self, mut state: BTreeMap<String, Vec<f32>>) -> Result<(), TrainError> {
+        let [losses, counts] = STATE.map(|name| state.remove(name));
+        if let Some(other) = state.keys().next() {
+            return Err(TrainError::objective(format!("the checkpoint holds `{other}`, which is not the objective's")));
+        }
+        let restored = match (&self.history, losses, counts) {
+            (None, None, None) => return Ok(()),
+            (Some(history), Some(losses), Some(counts)) => history.clone().with_state(losses, &counts),
+            _ => None,
+        };
+        let problem =
+            "the checkpoint's losses of each step (`times.losses`, `times.counts`) are not those of diffusion.times";
+        self.history = Some(restored.ok_or_else(|| TrainError::objective(problem.to_owned()))?);
+        Ok(())
     }
 }

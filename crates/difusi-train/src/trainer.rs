@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use burn::module::Module;
 use burn::tensor::Device;
-use difusi_core::{Dataset, Draw, Noise, Precision};
+use difusi_core::{Dataset, Draw, Noise};
 
 use crate::ema::Ema;
 use crate::error::ConfigIssues;
@@ -21,6 +21,7 @@ use crate::objective::{Objective, Phase, StepContext};
 use crate::optimizer::{Moments, Update, clip_scale};
 use crate::order::Order;
 use crate::params::{self, Fill, Layout, Trained};
+use crate::precision::{in_precision, training_device};
 use crate::{
     MicroBatch, StepReport, TrainConfig, TrainError, TrainerOptions, Weights, auto_micro_batch, available_memory,
 };
@@ -84,6 +85,8 @@ pub struct Trainer<O: Objective> {
 /// The mean loss and gradient of a step's images.
 struct Gathered {
     loss: f64,
+    /// Of every image, in order.
+    losses: Vec<f32>,
     /// What is not finite.
     bad: Option<String>,
     gradient: Gradient,
@@ -158,6 +161,7 @@ impl<O: Objective> Trainer<O> {
             None => self.norm(&gathered.gradient),
         };
         if bad.is_none() {
+            self.objective.end_step(&gathered.losses);
             self.update(learning_rate, grad_norm, gathered.gradient);
         }
         let p = &mut self.progress;
@@ -189,7 +193,8 @@ impl<O: Objective> Trainer<O> {
         let sizes = self.part_sizes();
         let total = self.config.images_per_step() as f64;
         let trainable = self.layout.trained().count();
-        let mut all = Gathered { loss: 0.0, bad: None, gradient: Gradient::none(trainable) };
+        let mut all = Gathered { loss: 0.0, losses: Vec::new(), bad: None, gradient: Gradient::none(trainable) };
+        self.objective.begin_step();
         for _ in &sizes {
             let part = self.next_part(&sizes)?;
             if all.bad.is_some() {
@@ -199,6 +204,7 @@ impl<O: Objective> Trainer<O> {
                 noise: Noise::new(self.config.seed),
                 first_image: part.first_image,
                 step: self.progress.step,
+                images_per_step: self.config.images_per_step(),
                 phase: Phase::Training,
             };
             let count = part.count;
@@ -207,6 +213,7 @@ impl<O: Objective> Trainer<O> {
             if values.len() != count {
                 return Err(TrainError::LossCount { got: values.len(), expected: count });
             }
+            all.losses.extend(&values);
             all.loss += values.iter().map(|&l| f64::from(l)).sum::<f64>() / total;
             if values.iter().any(|l| !l.is_finite()) {
                 // A weight that is not finite itself says more than what came of it.
@@ -281,7 +288,8 @@ impl<O: Objective> Trainer<O> {
         let (mut sum, mut first_image) = (0.0, 0);
         for indices in order.held_out().chunks(self.progress.micro_batch) {
             let part = HostBatch::read(self.data.as_ref(), indices, first_image, noise)?;
-            let context = StepContext { noise, first_image, step: self.progress.step, phase: Phase::Validation };
+            let (step, images_per_step) = (self.progress.step, self.config.images_per_step());
+            let context = StepContext { noise, first_image, step, images_per_step, phase: Phase::Validation };
             let losses = self.objective.loss(&model, part.into_batch(&device), &context)?;
             let values = params::values(losses, "loss")?;
             if values.len() != indices.len() {
@@ -385,28 +393,4 @@ impl<O: Objective> Iterator for Trainer<O> {
         self.failed = step.is_err();
         Some(step)
     }
-}
-
-/// The model in the config's precision.
-fn in_precision<O: Objective>(
-    config: &TrainConfig,
-    objective: &O,
-    model: O::Model,
-    device: &Device,
-) -> Result<O::Model, TrainError> {
-    let refused = |accepted: &str| {
-        let (key, got, accepted) = ("train.precision".to_owned(), config.precision.to_string(), accepted.to_owned());
-        TrainError::Config(ConfigIssues(vec![crate::ConfigIssue { key, got, accepted }]))
-    };
-    if config.precision != Precision::F32 && !difusi_ops::has_kernels(device) {
-        return Err(refused("f32 on this device; there is bf16 on the CPU only"));
-    }
-    let model = objective.in_precision(model, config.precision);
-    model.ok_or_else(|| refused("f32, the only precision of this network"))
-}
-
-/// `device` with autodiff, recomputing cheap activations where asked for.
-fn training_device(device: &Device, checkpoint_activations: bool) -> Device {
-    let device = device.clone().inner().autodiff();
-    if checkpoint_activations { device.gradient_checkpointing() } else { device }
 }

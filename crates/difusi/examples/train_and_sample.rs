@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Images are [B, H, W, C] in [-1, 1]; here they are noise.
     let images = TensorData::new(noise.normal(Draw::Synthetic, 0..4, 0, 32 * 32 * 3), [4, 32, 32, 3]);
     let batch = Batch { x: Tensor::from_data(images, &device), cond: Cond::None };
-    let inputs = diffusion.draw(batch, noise, Position { step: 0, images_seen: 0 });
+    let inputs = diffusion.draw(batch, noise, Position { step: 0, images_seen: 0, images_per_step: 4 });
     let loss = diffusion.training_loss(&network, inputs)?.mean();
     println!("loss {:.4}", loss.clone().into_scalar::<f32>());
     let _gradients = loss.backward();

@@ -21,7 +21,7 @@ pub enum Start {
     Counter,
     /// What PyTorch draws on a CPU after `manual_seed`; as there, the pictures depend on the batch size.
     Torch,
-    /// This noise, `[N, C, H, W]`; a stochastic solver's further noise is counter-based.
+    /// This x, `[N, C, H, W]` (standard normal, but for processes whose noise grows beyond 1); a stochastic solver's further noise is counter-based.
     Given(HostTensor),
     /// Between the first image's noise of two seeds, along the great circle, in as many pictures as are asked for.
     Between(u64, u64),
@@ -109,9 +109,9 @@ impl Sampler {
         let count = self.canvas.batch.min(self.options.count.saturating_sub(first));
         let mut source = self.source(first, index);
         let x = match &self.options.start {
-            Start::Counter | Start::Torch => self.canvas.noise(&mut source, count)?,
+            Start::Counter | Start::Torch => self.scaled(self.canvas.noise(&mut source, count)?),
             Start::Given(noise) => self.given(noise, first, count),
-            Start::Between(a, b) => self.between(*a, *b, first..first + count)?,
+            Start::Between(a, b) => self.scaled(self.between(*a, *b, first..first + count)?),
             Start::Pictures { t, .. } => self.mixed(*t, first..first + count)?,
         };
         let denoiser = self.canvas.denoiser();
@@ -132,6 +132,12 @@ impl Sampler {
             out.extend(self.batch(index, &mut |_| {})?);
         }
         Ok(out)
+    }
+
+    /// Standard normal noise as x where sampling starts.
+    fn scaled(&self, x: Tensor<4>) -> Tensor<4> {
+        let std = self.plan.stages().first().map_or(1.0, |stage| self.canvas.diffusion.process.prior_std(stage.at));
+        if std == 1.0 { x } else { x * std }
     }
 
     fn source(&self, first: usize, index: usize) -> NoiseSource {

@@ -48,6 +48,16 @@ impl<'a> Init<'a> {
         self.draw(shape, true, |_| 1.0)
     }
 
+    /// These numbers.
+    pub fn values(&self, values: Vec<f64>) -> Param<Tensor<1>> {
+        let shape = [values.len()];
+        let make = move |device: &Device, require_grad: bool| {
+            let values: Vec<f32> = values.iter().map(|v| *v as f32).collect();
+            Tensor::from_data(TensorData::new(values, shape), device).set_require_grad(require_grad)
+        };
+        Param::uninitialized(ParamId::new(), make, self.device.clone(), true, Shape::from(shape))
+    }
+
     fn draw<const D: usize>(
         &self,
         shape: [usize; D],

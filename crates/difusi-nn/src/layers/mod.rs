@@ -6,6 +6,7 @@
 
 mod attention;
 mod basic;
+mod curve;
 mod either;
 mod init;
 mod precision;
@@ -14,6 +15,7 @@ mod time;
 
 pub use attention::{Attention, AttentionSpec, LinearAttention, MEMORY};
 pub use basic::{Conv2d, Gelu, Linear, Nearest, PixelUnshuffle, RmsNorm, Silu};
+pub use curve::RisingCurve;
 pub use either::Either;
 pub use init::Init;
 pub use precision::{in_precision, precision_of};

@@ -4,6 +4,7 @@
 
 mod checkpoint;
 mod config;
+mod curve;
 mod golden;
 mod network;
 mod params;

@@ -2,7 +2,7 @@
 
 use difusi_process::{
     Choice, DiffusionConfig, Grid, Loss, Norms, Prediction, Predictor, SampleConfig, Schedule, Solver, StepSize,
-    Threshold, Variance, Weighting, peer::GaussianDiffusion,
+    Threshold, TimeDistribution, Variance, Weighting, peer::GaussianDiffusion,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -23,9 +23,17 @@ fn check_strict<T: Choice + Serialize + DeserializeOwned + PartialEq + std::fmt:
 #[test]
 fn every_variant_rejects_a_typo() {
     let lists = [Schedule::CustomBetas { betas: vec![0.1] }, Schedule::CustomAlphaBars { alpha_bars: vec![0.1] }];
-    check_strict(&Schedule::examples().into_iter().chain(lists).collect::<Vec<_>>());
-    check_strict(&[Loss::L1 {}, Loss::L2 {}, Loss::Huber { delta: 1.0 }]);
-    check_strict(&[Weighting::Simple {}, Weighting::Snr {}, Weighting::MinSnr { gamma: 5.0 }, Weighting::Vlb {}]);
+    check_strict(&Schedule::examples().into_iter().chain(lists).chain(Schedule::others()).collect::<Vec<_>>());
+    check_strict(&TimeDistribution::examples());
+    check_strict(&[Loss::L1 {}, Loss::L2 {}, Loss::Huber { delta: 1.0 }, Loss::Hybrid { lambda: 0.1 }, Loss::Vlb {}]);
+    check_strict(&[
+        Weighting::Simple {},
+        Weighting::Snr {},
+        Weighting::MinSnr { gamma: 5.0 },
+        Weighting::Vlb {},
+        Weighting::P2 { k: 1.0, gamma: 0.5 },
+        Weighting::PosteriorMean {},
+    ]);
     check_strict(&[Variance::FixedSmall {}, Variance::FixedLarge {}, Variance::LearnedRange {}]);
     let dynamic = |max| Threshold::Dynamic { quantile: 0.9, max };
     check_strict(&[Threshold::None {}, Threshold::Static {}, Threshold::Clip { range: 2.0 }, dynamic(Some(1.5))]);
@@ -52,7 +60,7 @@ fn by_name<T: DeserializeOwned>(kind: &str) -> T {
 fn names_and_tables_mean_the_same() {
     let read = |text: &str| toml::from_str::<DiffusionConfig>(text).unwrap();
     assert_eq!(read(""), DiffusionConfig::default());
-    for example in Schedule::examples() {
+    for example in Schedule::examples().into_iter().chain(Schedule::others()) {
         assert_eq!(read(&format!("schedule = \"{}\"", example.kind())).schedule, example);
         assert_eq!(read(&format!("schedule = {{ kind = \"{}\" }}", example.kind())).schedule, example);
     }

@@ -170,6 +170,7 @@ fn losses_are_the_peers() {
                 let (x0, eps) = (golden.images("loss.x"), golden.images("loss.noise"));
                 let inputs = TrainingInputs {
                     x0,
+                    importance: vec![1.0; levels.len()],
                     levels: levels.clone(),
                     eps,
                     cond: Cond::None,

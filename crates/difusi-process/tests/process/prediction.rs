@@ -1,6 +1,8 @@
 //! Parameterisations, and the weights that make their losses comparable.
 
-use difusi_process::{Choice, Jump, Level, Prediction, Process, Schedule, Weighting, q_posterior, q_sample};
+use difusi_process::{
+    Choice, Diffusion, DiffusionConfig, Jump, Level, Prediction, Process, Schedule, Weighting, q_posterior, q_sample,
+};
 
 use crate::common::{check_all_close, check_close, linear, values, wavy};
 
@@ -79,24 +81,29 @@ fn names_parse() {
     assert!(error.contains("velocity"), "{error}");
 }
 
+fn weight(weighting: Weighting, prediction: Prediction, level: Level, process: Process) -> f64 {
+    let d = DiffusionConfig { weighting, prediction, ..DiffusionConfig::default() }.build().unwrap();
+    Diffusion { process, ..d }.weight(level)
+}
+
 /// A weighted error means the same whatever the network outputs: SNR (or min(SNR, gamma)) times the error of x_0.
 #[test]
 fn weights_agree_across_predictions() {
     let tables = linear(100);
-    let process = Process::Discrete(tables.clone());
+    let weight = |weighting, prediction, level| weight(weighting, prediction, level, Process::Discrete(tables.clone()));
     for level in tables.levels(&[0, 3, 50, 99]).unwrap() {
         let (x_t, out, wrong, snr) = (0.2, 0.5, 0.51, level.snr());
         for (weighting, expected) in [(Weighting::Snr {}, snr), (Weighting::MinSnr { gamma: 2.0 }, snr.min(2.0))] {
             for p in Prediction::ALL {
                 let x0 = |out| at(p.x0_factors(level), out, x_t);
-                let weighted = weighting.weight(p, level, &process) * (wrong - out) * (wrong - out);
+                let weighted = weight(weighting, p, level) * (wrong - out) * (wrong - out);
                 let scale = expected * (x0(wrong) - x0(out)).powi(2);
                 check_close(weighted / scale, 1.0, 1e-6);
             }
         }
-        check_close(Weighting::Snr {}.weight(Prediction::Epsilon {}, level, &process), 1.0, 1e-9);
-        check_close(Weighting::Snr {}.weight(Prediction::Velocity {}, level, &process), snr / (snr + 1.0), 1e-9);
-        assert_eq!(Weighting::Simple {}.weight(Prediction::X0 {}, level, &process), 1.0);
+        check_close(weight(Weighting::Snr {}, Prediction::Epsilon {}, level), 1.0, 1e-9);
+        check_close(weight(Weighting::Snr {}, Prediction::Velocity {}, level), snr / (snr + 1.0), 1e-9);
+        assert_eq!(weight(Weighting::Simple {}, Prediction::X0 {}, level), 1.0);
     }
 }
 
@@ -124,7 +131,7 @@ fn the_vlb_weight_is_the_bound() {
         let level = process.level(f64::from(t));
         let jump = Jump { from: level, to: process.level(f64::from(t - 1)) };
         let kl = jump.posterior_mean().0.powi(2) / (2.0 * jump.posterior_variance());
-        check_close(Weighting::Vlb {}.weight(Prediction::X0 {}, level, &process) / (100.0 * kl), 1.0, 1e-9);
+        check_close(weight(Weighting::Vlb {}, Prediction::X0 {}, level, process.clone()) / (100.0 * kl), 1.0, 1e-9);
     }
     let first = process.bound_weight(process.level(0.0));
     assert!(first > process.bound_weight(process.level(1.0)) && first < 100.0 / 1e-4, "{first}");
@@ -134,11 +141,11 @@ fn the_vlb_weight_is_the_bound() {
 #[test]
 fn epsilon_is_the_bound_where_log_snr_is_straight() {
     let process = Schedule::LogSnr { gamma_min: -13.3, gamma_max: 5.0 }.process(1000).unwrap();
-    let weight = |t: usize| Weighting::Vlb {}.weight(Prediction::Epsilon {}, process.level(t as f64), &process);
+    let at = |t: usize| weight(Weighting::Vlb {}, Prediction::Epsilon {}, process.level(t as f64), process.clone());
     for t in [1, 2, 500, 999] {
-        check_close(weight(t), 500.0 * ((18.3f64 / 999.0).exp() - 1.0), 1e-5);
+        check_close(at(t), 500.0 * ((18.3f64 / 999.0).exp() - 1.0), 1e-5);
     }
-    assert!(weight(0) > 0.0 && weight(0) < 500.0);
+    assert!(at(0) > 0.0 && at(0) < 500.0);
 }
 
 /// In a continuous process the bound's weight is the slope of the SNR over the time that is uniform.

@@ -3,8 +3,8 @@
 use burn::tensor::{DType, Device, Tensor};
 use difusi_core::{Cond, Noise};
 use difusi_process::{
-    Denoise, Denoised, Grid, Level, NoiseSource, Norms, Plan, Prediction, Predictor, Process, ProcessError, Solver,
-    StepSize, Variance, Weighting,
+    Denoise, Denoised, Diffusion, DiffusionConfig, Grid, Level, NoiseSource, Norms, Plan, Prediction, Predictor,
+    Process, ProcessError, Solver, StepSize, Variance, Weighting,
     mixture::Mixture,
     sample,
     score::{langevin, score, tweedie},
@@ -58,7 +58,12 @@ fn scores_follow_from_every_prediction() {
 fn the_score_is_weighted_by_its_variance() {
     for process in processes() {
         let level = process.level(40.0);
-        let weight = Weighting::Snr {}.weight(Prediction::Score {}, level, &process);
+        let d = DiffusionConfig {
+            weighting: Weighting::Snr {},
+            prediction: Prediction::Score {},
+            ..DiffusionConfig::default()
+        };
+        let weight = Diffusion { process, ..d.build().unwrap() }.weight(level);
         check_close(weight, level.sigma.powi(2), 1e-12 * weight);
     }
 }

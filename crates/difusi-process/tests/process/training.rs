@@ -40,7 +40,7 @@ fn inputs(device: &Device, self_condition: bool) -> TrainingInputs {
     let (x0, eps) = (wavy(shape, 0.0).to_device(device), wavy(shape, 1.0).to_device(device));
     let levels = DiffusionConfig { timesteps: 100, ..DiffusionConfig::default() }.build().unwrap();
     let levels = [0, 50, 99].map(|t| levels.level(t).unwrap()).to_vec();
-    TrainingInputs { x0, levels, eps, cond: Cond::None, self_condition, dropout: None }
+    TrainingInputs { x0, levels, importance: vec![1.0; 3], eps, cond: Cond::None, self_condition, dropout: None }
 }
 
 /// Known values: |d|, d^2, and Huber's two branches, which meet at delta.
@@ -86,10 +86,10 @@ fn by_hand(d: &Diffusion, w: f64, guess: Option<&[f32]>) -> f64 {
         let e = w * x - f64::from(target[i]);
         let slope = match d.loss {
             Loss::L1 {} => e.signum(),
-            Loss::L2 {} => 2.0 * e,
+            Loss::L2 {} | Loss::Hybrid { .. } | Loss::Vlb {} => 2.0 * e,
             Loss::Huber { delta } => e.clamp(-delta, delta),
         };
-        sum += slope * x * d.weighting.weight(d.prediction, levels[i / 40], &d.process);
+        sum += slope * x * d.weight(levels[i / 40]);
     }
     sum / target.len() as f64
 }
@@ -139,7 +139,7 @@ fn draws_do_not_depend_on_the_batch() {
     let d = diffusion(Prediction::Velocity {}, Loss::L2 {}, Weighting::Simple {});
     let net = Scale::new(0.6, &Device::flex(), true);
     let part = |first: usize, count: usize| {
-        let at = Position { step: 3, images_seen: 60 + first as u64 };
+        let at = Position { step: 3, images_seen: 60 + first as u64, images_per_step: 6 };
         let drawn = d.draw(batch(first, count), Noise::new(9), at);
         assert_eq!(drawn.dropout, Some(Dropout { noise: Noise::new(9), first_image: at.images_seen }));
         let (t, eps, decision) = (drawn.levels.clone(), values(drawn.eps.clone()), drawn.self_condition);
@@ -158,7 +158,7 @@ fn draws_have_the_right_distribution() {
     let d = diffusion(Prediction::Velocity {}, Loss::L2 {}, Weighting::Simple {});
     let (mut counts, mut decisions) = ([0usize; 100], 0);
     for step in 0..2000 {
-        let drawn = d.draw(batch(0, 6), Noise::new(1), Position { step, images_seen: 6 * step });
+        let drawn = d.draw(batch(0, 6), Noise::new(1), Position { step, images_seen: 6 * step, images_per_step: 6 });
         drawn.levels.iter().for_each(|l| counts[l.t as usize] += 1);
         decisions += usize::from(drawn.self_condition);
     }
@@ -168,7 +168,7 @@ fn draws_have_the_right_distribution() {
     assert_eq!(validation().levels, validation().levels);
     assert_eq!(values(validation().eps), values(validation().eps));
     assert!(validation().dropout.is_none() && !validation().self_condition);
-    let training = d.draw(batch(0, 6), Noise::new(1), Position { step: 0, images_seen: 40 });
+    let training = d.draw(batch(0, 6), Noise::new(1), Position { step: 0, images_seen: 40, images_per_step: 6 });
     assert_ne!(training.levels, validation().levels);
     check_all_close("x", &values(training.x0), &values(validation().x0), 0.0);
 }

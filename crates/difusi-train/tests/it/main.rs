@@ -5,6 +5,7 @@
 mod chance;
 mod common;
 mod conv;
+mod diffusion;
 mod golden;
 mod resume;
 mod steps;

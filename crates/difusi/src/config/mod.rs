@@ -76,10 +76,18 @@ impl RunConfig {
         let data = data_section(&table, &data_kind, &mut errors);
         // Where [data] is wrong, its channels are unknown; that is no second mistake.
         let channels = data.as_ref().map_or(1, |d| i64::try_from(d.channels()).unwrap_or(i64::MAX));
+        let mut process_errors = Vec::new();
+        let diffusion: Option<DiffusionConfig> = strict::section(&table, "diffusion", &mut process_errors);
+        let learned = diffusion.as_ref().is_some_and(|d| d.variance.is_learned());
         let model = table.get_mut("model").and_then(Value::as_table_mut);
-        model.map(|m| m.entry("channels").or_insert(Value::Integer(channels)));
+        if let Some(model) = model {
+            model.entry("channels").or_insert(Value::Integer(channels));
+            if learned {
+                model.entry("learned_variance").or_insert(Value::Boolean(true));
+            }
+        }
         let model = model_section(&table, &model_kind, &mut errors);
-        let diffusion = strict::section(&table, "diffusion", &mut errors);
+        errors.extend(process_errors);
         let train = strict::section(&table, "train", &mut errors);
         let sample = strict::section(&table, "sample", &mut errors);
         let parts = Parts {
@@ -141,6 +149,7 @@ impl Parts<'_> {
         }
         if let Some(diffusion) = self.diffusion {
             errors.extend(diffusion.check().iter().map(ConfigError::message));
+            errors.extend(diffusion.check_training().iter().map(ConfigError::message));
         }
         if let Some(train) = self.train {
             errors.extend(train.check().iter().map(ConfigError::message));
@@ -155,6 +164,13 @@ impl Parts<'_> {
         {
             let accepted = format!("{}, the channels of the data (or no such key)", data.channels());
             errors.push(ConfigError::value("model.channels", model.channels(), accepted));
+        }
+        if let (Some(ModelConfig::Unet(unet)), Some(diffusion)) = (self.model, self.diffusion)
+            && diffusion.variance.is_learned()
+            && unet.output_channels() != 2 * unet.channels
+        {
+            let accepted = "true (or no such key) with diffusion.variance = \"learned_range\", and no other out_dim";
+            errors.push(ConfigError::value("model.learned_variance", unet.learned_variance, accepted));
         }
         errors
     }

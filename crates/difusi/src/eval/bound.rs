@@ -4,7 +4,7 @@ use burn::tensor::Device;
 use difusi_core::{Cond, Noise, Precision};
 use difusi_nn::Unet;
 use difusi_process::bound::{Bound, BoundReport, BoundSums, Chain, Decoder, Estimate, Strata};
-use difusi_process::{Denoise, Diffusion, Level, NetworkDenoiser, Process, SampleConfig, Threshold};
+use difusi_process::{Denoise, Diffusion, Level, NetworkDenoiser, SampleConfig, Threshold};
 
 use super::Reference;
 use crate::canvas::{batch_that_fits, in_precision};
@@ -74,10 +74,7 @@ impl<'a> BoundEval<'a> {
         let network = in_precision(&model.network, precision, device)?;
         let batch = options.batch.unwrap_or_else(|| batch_that_fits(unet, model.card.size(), precision));
         let sums = BoundSums::new(&strata, reference.shape().iter().product());
-        let prior_std = match diffusion.process {
-            Process::Edm { .. } => chain.start().sigma,
-            _ => 1.0,
-        };
+        let prior_std = diffusion.process.prior_std(chain.start());
         let noise = Noise::new(options.seed);
         let bound = Bound { chain, strata, decoder: Decoder::Discretised, prior_std, noise, batch };
         let (count, threshold) = (count_of(options.count, reference)?, options.config.threshold);

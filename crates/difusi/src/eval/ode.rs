@@ -89,7 +89,7 @@ impl<'a> OdeEval<'a> {
         let clean = if options.dequantisation == Dequantisation::Uniform { clean.max(BUCKET) } else { clean };
         let way = [clean, noisy.min(NOISY.max(2.0 * clean))];
         let prior_std = match process {
-            Process::Edm { .. } => way[1] / (1.0 + way[1] * way[1]).sqrt(),
+            Process::Edm { .. } | Process::Ve { .. } => way[1] / (1.0 + way[1] * way[1]).sqrt(),
             _ => 1.0,
         };
         let fits = match (unet.cost(model.card.size()), available_memory()) {

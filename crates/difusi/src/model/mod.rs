@@ -13,6 +13,7 @@ use std::path::Path;
 use burn::tensor::Device;
 use difusi_core::Noise;
 use difusi_nn::{Unet, Weight, params};
+use difusi_process::{DiffusionConfig, Schedule};
 use difusi_store::{HostTensor, StoreError, TensorMap, hash, write_safetensors};
 
 pub(crate) use card::CARD_KEY;
@@ -50,7 +51,7 @@ impl Model {
     /// A network of this card with the weights in `map`.
     fn with_weights(card: ModelCard, map: TensorMap, path: &Path, device: &Device) -> Result<Self, Error> {
         let ModelConfig::Unet(config) = &card.model;
-        let network = config.init(Noise::new(0), device)?;
+        let network = with_schedule(config.init(Noise::new(0), device)?, &card.diffusion, device);
         let hash = hash::short(&map);
         let weights: Vec<Weight> = map
             .iter()
@@ -58,6 +59,7 @@ impl Model {
             .collect();
         let network =
             params::import(network, weights).map_err(|source| Error::Weights { path: path.to_path_buf(), source })?;
+        let (card, network) = with_tables(card, network)?;
         Ok(Self { card, network, hash, notes: Vec::new() })
     }
 
@@ -68,6 +70,26 @@ impl Model {
     pub fn save(&self, path: &Path) -> Result<(), Error> {
         Ok(write_safetensors(path, &tensors(&self.network)?, &self.card.to_metadata()?)?)
     }
+}
+
+/// The network with the schedule that is trained with it, where the process learns one.
+pub(crate) fn with_schedule(network: Unet, diffusion: &DiffusionConfig, device: &Device) -> Unet {
+    match diffusion.schedule {
+        Schedule::Learned { gamma_min, gamma_max } => network.with_curve([gamma_min, gamma_max], device),
+        _ => network,
+    }
+}
+
+/// A learned schedule becomes the list that it has come to, and the network is left alone; anything else stays as it is.
+///
+/// # Errors
+/// A schedule that has been trained to pieces: alpha-bar that no longer falls.
+pub(crate) fn with_tables(mut card: ModelCard, network: Unet) -> Result<(ModelCard, Unet), Error> {
+    let (network, curve) = network.without_curve();
+    if let Some(curve) = curve {
+        card.diffusion.schedule = Schedule::from_gammas(&curve.table(card.diffusion.timesteps))?;
+    }
+    Ok((card, network))
 }
 
 /// The parameters of a network under their names on disk.

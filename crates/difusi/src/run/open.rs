@@ -11,7 +11,7 @@ use difusi_store::{ExistingRun, MetricsWriter, RunDir, RunPaths, atomic};
 use difusi_train::{DiffusionObjective, Trainer, TrainerOptions};
 
 use super::{COLUMNS, Pending, Run};
-use crate::model::{OpenModel, read_run_config};
+use crate::model::{OpenModel, read_run_config, with_schedule};
 use crate::{Error, ModelConfig, RunConfig};
 
 /// How many broken images are named before the rest is counted.
@@ -131,17 +131,19 @@ pub(crate) fn network(
     if let Some(issue) = unet.check_size("data.size", size) {
         return Err(crate::ConfigErrors(vec![crate::ConfigError::message(issue)]).into());
     }
-    if unet.output_channels() != unet.channels {
-        let accepted = format!("{}, to be trained with this loss", unet.channels);
+    let outputs = unet.channels * if config.diffusion.variance.is_learned() { 2 } else { 1 };
+    if unet.output_channels() != outputs {
+        let accepted = format!("{outputs}, to be trained with this loss and diffusion.variance");
         return Err(Error::value("the network's number of output channels", unet.output_channels(), accepted));
     }
     let cost = config.train.precision.of_f32_bytes(unet.cost(size)?.training_bytes) as u64;
-    let network = unet.init(Noise::new(config.train.seed), device)?;
-    let Some(from) = from else { return Ok((network, cost)) };
-    let old = from.model.open(device)?;
-    let network = params::import(network, params::export(&old.network))
-        .map_err(|source| Error::Weights { path: from.model.path.clone(), source })?;
-    Ok((network, cost))
+    let mut network = unet.init(Noise::new(config.train.seed), device)?;
+    if let Some(from) = from {
+        let old = from.model.open(device)?;
+        network = params::import(network, params::export(&old.network))
+            .map_err(|source| Error::Weights { path: from.model.path.clone(), source })?;
+    }
+    Ok((with_schedule(network, &config.diffusion, device), cost))
 }
 
 /// What a person should know before training.

@@ -8,7 +8,7 @@ use difusi_train::Weights;
 
 use super::Run;
 use crate::Error;
-use crate::model::{Model, ModelCard};
+use crate::model::{Model, ModelCard, with_tables};
 use crate::sample::{Sampler, SamplerOptions};
 
 /// Pictures in the grids drawn while training.
@@ -28,7 +28,8 @@ impl Run {
         let card = ModelCard::new(self.shape, config.model.clone(), config.diffusion.clone(), config.sample.clone());
         let (step, precision) = (self.trainer.steps_done(), config.train.precision);
         let card = ModelCard { step, weights: label, precision, ..card };
-        Model::new(card, self.trainer.model(weights)?)
+        let (card, network) = with_tables(card, self.trainer.model(weights)?)?;
+        Model::new(card, network)
     }
 
     /// A small grid while training.

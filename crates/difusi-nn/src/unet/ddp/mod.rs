@@ -14,7 +14,7 @@ use std::f64::consts::PI;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use difusi_core::{ImageSize, Inputs, Network, Noise, Precision};
+use difusi_core::{ImageSize, Inputs, Network, Noise, NoiseCurve, Precision};
 
 pub use checkpoint::{Found, Pick, TensorInfo, find_unets, is_process_buffer, unet_weights};
 pub use config::{PerStage, UnetConfig};
@@ -24,7 +24,7 @@ pub use infer::{Disagreement, Inferred, infer};
 use crate::error::NnError;
 use crate::layers::{
     Attention, Conv2d, Either, Gelu, Init, Linear, LinearAttention, Nearest, PixelUnshuffle, ResnetBlock, ResnetSpec,
-    TimeEmbedding, in_precision,
+    RisingCurve, TimeEmbedding, in_precision,
 };
 use config::Stage;
 
@@ -34,7 +34,7 @@ type Down = Either<(PixelUnshuffle, Conv2d), Conv2d>;
 /// A 3x3 convolution, after doubling the image except on the outermost stage.
 type Up = Either<(Nearest, Conv2d), Conv2d>;
 
-/// The network. Fields and their order are the peer's, so parameters have its names and its order.
+/// The network. Fields and their order are the peer's (but for `curve`), so parameters have its names and its order.
 #[derive(Module, Debug)]
 pub struct Unet {
     init_conv: Conv2d,
@@ -46,6 +46,7 @@ pub struct Unet {
     mid_block2: ResnetBlock,
     final_res_block: ResnetBlock,
     final_conv: Conv2d,
+    curve: Option<RisingCurve>,
     #[module(skip)]
     config: UnetConfig,
     #[module(skip)]
@@ -79,6 +80,7 @@ impl UnetConfig {
             mid_block2: block("mid_block2", inner, inner),
             final_res_block: block("final_res_block", width * 2, width),
             final_conv: Conv2d::new(&root.at("final_conv"), [width, self.output_channels()], 1),
+            curve: None,
             config: self.clone(),
             precision: Precision::F32,
         })
@@ -128,6 +130,18 @@ impl Unet {
     /// What it was built from.
     pub fn config(&self) -> &UnetConfig {
         &self.config
+    }
+
+    /// With a noise schedule to be trained with it, from minus log-SNR `ends[0]` to `ends[1]`, whose parameters are `curve.*`.
+    #[must_use]
+    pub fn with_curve(self, ends: [f64; 2], device: &Device) -> Self {
+        Self { curve: Some(RisingCurve::new(&Init::new(Noise::new(0), device).at("curve"), ends)), ..self }
+    }
+
+    /// The network alone, and the schedule that was trained with it.
+    pub fn without_curve(self) -> (Self, Option<RisingCurve>) {
+        let curve = self.curve.clone();
+        (Self { curve: None, ..self }, curve)
     }
 
     /// The precision of its activations; f32 unless [`Network::with_precision`] chose another.
@@ -239,5 +253,9 @@ impl Network for Unet {
 
     fn self_condition(&self) -> bool {
         self.config.self_condition
+    }
+
+    fn noise_curve(&self) -> Option<&dyn NoiseCurve> {
+        self.curve.as_ref().map(|curve| curve as &dyn NoiseCurve)
     }
 }
