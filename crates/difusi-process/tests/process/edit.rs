@@ -3,8 +3,8 @@
 use burn::tensor::{DType, Device, Tensor};
 use difusi_core::{Cond, Noise};
 use difusi_process::{
-    Churn, Denoise, Denoised, Grid, Level, NoiseSource, Norms, Plan, Predictor, Process, ProcessError, Sampler, Solver,
-    StepSize, Variance,
+    Choice, Churn, Denoise, Denoised, Grid, Level, NoiseSource, Norms, Plan, Predictor, Process, ProcessError, Sampler,
+    Solver, StepSize, Variance,
     edit::{Keep, Known, Resampling, last_steps},
     mixture::{Component, Mixture},
     q_sample, sample,
@@ -22,13 +22,16 @@ fn levels(steps: usize) -> Vec<Level> {
     Grid::Trailing {}.levels(&process(), steps).unwrap()
 }
 
+/// Every kind that goes from noise to data; corrections by the norms of the batch, since images here are small.
 fn solvers() -> Vec<Solver> {
-    let plain = ["ancestral", "heun", "reverse_sde", "ddim"];
-    let plain = plain.map(|kind| serde_json::from_value(serde_json::json!({ "kind": kind })).unwrap());
     let langevin = Solver::Langevin { steps: 2, step_size: StepSize::default() };
     let (predictor, norms) = (Predictor::default(), Norms::Batch);
     let corrected = Solver::PredictorCorrector { predictor, snr: 0.16, correct: 1, norms };
-    plain.into_iter().chain([Solver::ddim(0.7), langevin, corrected]).collect()
+    let churn = Churn { s_churn: 10.0, ..Churn::default() };
+    let by_name = |kind: &&str| serde_json::from_value::<Solver>(serde_json::json!({ "kind": kind })).unwrap();
+    let rest = Solver::KINDS.iter().filter(|kind| !["langevin", "predictor_corrector"].contains(kind)).map(by_name);
+    let chosen = [Solver::ddim(0.7), Solver::Euler { churn }, langevin, corrected];
+    rest.filter(|solver| !solver.rises()).chain(chosen).collect()
 }
 
 /// A denoiser whose answer at every pixel depends on its neighbours.
@@ -74,7 +77,7 @@ fn masks_of_ones_and_zeros() {
         for resampling in
             [Resampling { jump_length: 2, jump_n_sample: 3 }, Resampling { jump_length: 2, jump_n_sample: 1 }]
         {
-            let plan = resampling.plan(&steps, solver, SMALL).unwrap();
+            let plan = resampling.plan_on(&process(), &steps, (solver, SMALL)).unwrap();
             let run = |known| edited(&plan, known, (0, 2));
             let plain = values(run(None));
             assert_eq!(values(run(Some(Known::mask(filled(0.0, [1, 4, 8, 1]))))), plain, "{solver:?}");
@@ -95,7 +98,7 @@ fn masks_of_ones_and_zeros() {
 #[test]
 fn the_known_part_is_kept() {
     for solver in solvers() {
-        let plan = Plan::new(&levels(6), solver, SMALL).unwrap();
+        let plan = Plan::on(&process(), &levels(6), solver, SMALL).unwrap();
         for known in [Known::Grey, Known::LowResolution { factor: 2 }, Known::LowResolution { factor: 4 }, half_mask()]
         {
             let x = edited(&plan, Some(known.clone()), (0, 2));
@@ -192,7 +195,7 @@ fn strength_goes_from_the_picture_to_anything() {
     let change = |solver: Solver, strength: f64| {
         let all = levels(50);
         let kept = last_steps(&all, strength).unwrap();
-        let plan = Plan::new(kept, solver, SMALL).unwrap();
+        let plan = Plan::on(&process(), kept, solver, SMALL).unwrap();
         let source = NoiseSource::counter(2, 0);
         let noise = source.clone().initial([300, 1, 1, 2], &Device::flex()).unwrap().cast(DType::F64);
         let start = q_sample(&[kept[0]; 300], picture.clone(), noise).unwrap();
@@ -233,11 +236,13 @@ fn process_of(timesteps: usize) -> Process {
 /// Every stage begins where the one before ended, or is lifted from there; the jumps are those of the order.
 #[test]
 fn resampled_plans_join() {
-    for solver in solvers() {
+    let (langevin, corrected) = (r#"{"kind": "langevin", "steps": 2}"#, r#"{"kind": "predictor_corrector"}"#);
+    let [langevin, corrected] = [langevin, corrected].map(|text| serde_json::from_str(text).unwrap());
+    for solver in [Solver::Ancestral {}, Solver::Heun { churn: Churn::default() }, langevin, corrected] {
         for (jump_length, jump_n_sample) in [(1, 2), (2, 3), (3, 2), (4, 1)] {
             let resampling = Resampling { jump_length, jump_n_sample };
             let levels = levels(9);
-            let plan = resampling.plan(&levels, solver, SMALL).unwrap();
+            let plan = resampling.plan_on(&process(), &levels, (solver, SMALL)).unwrap();
             let mut lifts = 0;
             for pair in plan.stages().windows(2) {
                 match pair[1].lift {

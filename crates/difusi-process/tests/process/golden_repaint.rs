@@ -3,7 +3,7 @@
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use difusi_core::Cond;
 use difusi_process::{
-    Denoise, Denoised, Grid, Jump, Level, NoiseSource, ProcessError, Sampler, Schedule, Solver, Variance,
+    Denoise, Denoised, EpsSource, Grid, Jump, Level, NoiseSource, ProcessError, Sampler, Schedule, Solver, Variance,
     edit::{Keep, Known, Resampling},
 };
 
@@ -73,10 +73,13 @@ fn repainted(order: &[usize], levels: &[Level], eta: f64, picture: &Tensor<4>) -
 #[test]
 fn resampling_is_diffusers() {
     let golden = Golden::open("schedulers.safetensors");
+    let linear = Schedule::Linear { beta_start: 1e-4, beta_end: 0.3, rescale: false };
     let cosine = Schedule::Cosine { s: 0.008 };
-    for (name, schedule, (timesteps, steps), (jump_length, jump_n_sample), eta) in
-        [("repaint-strided", cosine, (1000, 10), (10, 1), 0.0)]
-    {
+    for (name, schedule, (timesteps, steps), (jump_length, jump_n_sample), eta) in [
+        ("repaint-strided", cosine, (1000, 10), (10, 1), 0.0),
+        ("repaint", linear.clone(), (20, 20), (4, 2), 0.0),
+        ("repaint-eta", linear, (20, 20), (5, 3), 0.6),
+    ] {
         let (process, clip) = (schedule.process(timesteps).unwrap(), timesteps == 20);
         let levels = Grid::Leading {}.levels(&process, steps).unwrap();
         let rising: Vec<Level> = levels.iter().rev().skip(1).copied().collect();
@@ -85,7 +88,7 @@ fn resampling_is_diffusers() {
         let mask = from_bchw(numbers.iter().map(|i| f64::from((2.1 * i).cos() > 0.0)).collect());
         let resampling = Resampling { jump_length, jump_n_sample };
         let given = repainted(&resampling.order(steps), &rising, eta, &picture);
-        let plan = resampling.plan(&levels, Solver::ddim(eta), SMALL).unwrap();
+        let plan = resampling.plan(&levels, Solver::Ddim { eta, eps: EpsSource::Network }, SMALL).unwrap();
         let mut keep = Keep::new(Known::mask(mask.clone()), picture, NoiseSource::given(given.known));
         let model = GoldenModel { clip };
         let source = NoiseSource::given(given.solver);
