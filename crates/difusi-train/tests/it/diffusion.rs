@@ -180,7 +180,7 @@ fn spots(diffusion: &Diffusion, scale: f64) -> Vec<[f32; 2]> {
         .rev()
         .map(|i| diffusion.process.level(top * f64::from(i) / 20.0 - f64::from(u8::from(i == 0))))
         .collect();
-    let plan = Plan::new(&levels, Solver::Ddim { eta: 0.0 }, diffusion.variance).unwrap();
+    let plan = Plan::new(&levels, Solver::default(), diffusion.variance).unwrap();
     let source = NoiseSource::counter(0, 0);
     let mut start = NoiseSource::counter(0, 0).initial([400, 1, 1, 2], &Device::flex()).unwrap();
     start = start * diffusion.process.prior_std(levels[0]);
