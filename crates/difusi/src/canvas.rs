@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use difusi_core::{ImageSize, Network, Precision};
 use difusi_data::{Channels, LoadedImage, load_image};
 use difusi_nn::{Unet, UnetConfig};
-use difusi_process::{Choice, Diffusion, NetworkDenoiser, NoiseSource, SampleConfig, Threshold};
+use difusi_process::{Choice, Diffusion, NetworkDenoiser, NoiseSource, Plan, SampleConfig, Threshold};
 use difusi_store::Picture;
 use difusi_train::{auto_micro_batch, available_memory};
 
@@ -89,6 +89,13 @@ impl Canvas {
     /// A source without such noise.
     pub(crate) fn noise(&self, source: &mut NoiseSource, count: usize) -> Result<Tensor<4>, Error> {
         Ok(source.initial(self.shape(count), &self.device)?)
+    }
+
+    /// Standard normal noise as x where the plan starts, `[B, H, W, C]`.
+    pub(crate) fn start(&self, plan: &Plan, noise: Tensor<4>) -> Tensor<4> {
+        let first = plan.stages().first().map(|stage| stage.lift.map_or(stage.at, |lift| lift.from));
+        let std = first.map_or(1.0, |level| self.diffusion.process.prior_std(level));
+        if std == 1.0 { noise } else { noise * std }
     }
 
     /// A picture as the network takes it, `[1, H, W, C]`.

@@ -167,7 +167,8 @@ impl Editor {
             }
             Job::Keep { picture, known } => {
                 let mut keep = Keep::new(known.clone(), picture.clone(), source.clone());
-                let x = self.draw(noise, source, Some(&mut keep), on_step)?;
+                let start = self.canvas.start(&self.plan, noise);
+                let x = self.draw(start, source, Some(&mut keep), on_step)?;
                 known.settle(x.clone(), picture.clone().expand(x.dims()))
             }
             Job::Between(ends) => {

@@ -109,9 +109,9 @@ impl Sampler {
         let count = self.canvas.batch.min(self.options.count.saturating_sub(first));
         let mut source = self.source(first, index);
         let x = match &self.options.start {
-            Start::Counter | Start::Torch => self.scaled(self.canvas.noise(&mut source, count)?),
+            Start::Counter | Start::Torch => self.canvas.start(&self.plan, self.canvas.noise(&mut source, count)?),
             Start::Given(noise) => self.given(noise, first, count),
-            Start::Between(a, b) => self.scaled(self.between(*a, *b, first..first + count)?),
+            Start::Between(a, b) => self.canvas.start(&self.plan, self.between(*a, *b, first..first + count)?),
             Start::Pictures { t, .. } => self.mixed(*t, first..first + count)?,
         };
         let denoiser = self.canvas.denoiser();
@@ -132,12 +132,6 @@ impl Sampler {
             out.extend(self.batch(index, &mut |_| {})?);
         }
         Ok(out)
-    }
-
-    /// Standard normal noise as x where sampling starts.
-    fn scaled(&self, x: Tensor<4>) -> Tensor<4> {
-        let std = self.plan.stages().first().map_or(1.0, |stage| self.canvas.diffusion.process.prior_std(stage.at));
-        if std == 1.0 { x } else { x * std }
     }
 
     fn source(&self, first: usize, index: usize) -> NoiseSource {

@@ -15,7 +15,7 @@ mod resample;
 pub use known::{Keep, Known};
 pub use resample::Resampling;
 
-use crate::{Level, Plan, ProcessError, Solver, Stage, ValueError, Variance, error::all_good};
+use crate::{Choice, Level, Plan, ProcessError, Solver, Stage, ValueError, Variance, error::all_good};
 
 /// The part of a run's `levels` (the visited ones and the end) that is left where it starts at a picture instead of noise: the last
 /// `int(steps strength)` steps, as diffusers counts them. Noise the picture to the first of them and go on from there.
@@ -54,7 +54,7 @@ impl Plan {
         if !backwards {
             errors.push(ValueError::new(
                 "solver",
-                format!("{solver:?}"),
+                solver.kind(),
                 "ddim with eta = 0, euler or heun without churn, to run backwards",
             ));
         }
