@@ -160,7 +160,10 @@ fn ode(
 ) -> anyhow::Result<()> {
     let options = OdeOptions {
         count: count(args, reference),
-        method: OdeMethod::Rk45 { rtol: args.tolerance, atol: args.tolerance },
+        method: match args.ode_steps {
+            Some(steps) => OdeMethod::Rk4 { steps },
+            None => OdeMethod::Rk45 { rtol: args.tolerance, atol: args.tolerance },
+        },
         divergence: Divergence::Hutchinson { probe: Probe::Rademacher, probes: args.probes },
         dequantisation: match args.dequantise {
             Dequantise::Uniform => Dequantisation::Uniform,
@@ -212,7 +215,7 @@ fn say_ode(args: &EvalArgs, r: &OdeReport) {
 fn ode_value(args: &EvalArgs, model: &Model, r: &OdeReport) -> serde_json::Value {
     serde_json::json!({
         "metric": "bpd", "method": "ode", "model": model.hash, "images": r.images, "dims": r.dims, "seed": args.seed,
-        "bits_per_dim": value(r.total), "dequantisation": dequantisation(args), "tolerance": args.tolerance,
+        "bits_per_dim": value(r.total), "dequantisation": dequantisation(args), "tolerance": args.ode_steps.is_none().then_some(args.tolerance), "ode_steps": args.ode_steps,
         "probes": args.probes, "decode_at": args.decode_at, "evaluations": r.evaluations.mean, "noise_range": r.way,
     })
 }

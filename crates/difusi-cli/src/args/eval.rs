@@ -41,9 +41,14 @@ pub(crate) struct EvalArgs {
     #[arg(long, value_enum, default_value_t = Dequantise::Gaussian, requires = "ode")]
     pub(crate) dequantise: Dequantise,
 
-    /// With `--ode`, relative and absolute tolerance of each step.
-    #[arg(long, value_name = "X", default_value_t = 1e-4, requires = "ode")]
+    /// With `--ode`, relative and absolute tolerance of each step; smaller costs more evaluations.
+    #[arg(long, value_name = "X", default_value_t = 1e-3, requires = "ode", conflicts_with = "ode_steps")]
     pub(crate) tolerance: f64,
+
+    /// With `--ode`, so many even steps of ln(sigma / alpha) by the classical method of order 4, four evaluations each, instead of
+    /// steps of one tolerance: the cost is known beforehand. Too few flatter the model; 40 are enough for MNIST.
+    #[arg(long, value_name = "N", requires = "ode", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) ode_steps: Option<u32>,
 
     /// With `--ode`, probes of the Jacobian's trace; each costs an evaluation.
     #[arg(long, value_name = "N", default_value_t = 1, requires = "ode", value_parser = clap::value_parser!(u32).range(1..=1000))]

@@ -70,6 +70,8 @@ fn ode_of_a_tiny_model() {
     assert!(total.is_finite() && found["evaluations"].as_f64().unwrap() > 10.0, "{found}");
     assert!((mean(&ode(&["--batch", "2"])["bits_per_dim"]) / total - 1.0).abs() < 1e-3);
     assert!(mean(&ode(&["--dequantise", "uniform"])["bits_per_dim"]).is_finite());
+    let fixed = eval(&place, &["--ode", "-n", "2", "--ode-steps", "5"]);
+    assert_eq!((fixed["evaluations"].as_f64(), fixed["ode_steps"].as_u64()), (Some(20.0), Some(5)));
     assert_eq!(ode(&["--dequantise", "uniform"])["dequantisation"], "uniform");
 }
 
