@@ -41,7 +41,7 @@ pub(crate) struct EvalArgs {
     #[arg(long, value_enum, default_value_t = Dequantise::Gaussian, requires = "ode")]
     pub(crate) dequantise: Dequantise,
 
-    /// With `--ode`, relative and absolute tolerance of each step; smaller costs more evaluations.
+    /// With `--ode`, relative and absolute tolerance of each step. Loose ones flatter the model.
     #[arg(long, value_name = "X", default_value_t = 1e-3, requires = "ode", conflicts_with = "ode_steps")]
     pub(crate) tolerance: f64,
 

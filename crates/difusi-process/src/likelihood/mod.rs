@@ -85,7 +85,7 @@ pub enum OdeMethod {
 }
 
 impl Default for OdeMethod {
-    /// Adaptive, 1e-4 both: errors of a thousandth of a bit per dimension and less.
+    /// Adaptive, 1e-4 both. Loose tolerances and few steps err on the flattering side: look whether half of it changes the result.
     fn default() -> Self {
         Self::Rk45 { rtol: 1e-4, atol: 1e-4 }
     }
