@@ -19,11 +19,26 @@ fn layout(font: &FontRef<'static>, text: &str, size: f32) -> (Vec<Glyph>, f32) {
         if let Some(last) = last {
             x += scaled.kern(last, id);
         }
-        all.push(id.with_scale_and_position(scaled.scale(), point(x, 0.0)));
+        let mut glyph = id.with_scale_and_position(scaled.scale(), point(x, 0.0));
+        if ('\u{300}'..'\u{36f}').contains(&c)
+            && let Some(base) = all.last()
+        {
+            glyph.position.y -= overlap(font, base, &glyph);
+        }
+        all.push(glyph);
         x += scaled.h_advance(id);
         last = Some(id);
     }
     (all, x)
+}
+
+/// By how much a combining mark must rise to stand clear of a tall letter such as a beta; 0 over small ones.
+fn overlap(font: &FontRef<'static>, base: &Glyph, mark: &Glyph) -> f32 {
+    let bounds = |glyph: &Glyph| font.outline_glyph(glyph.clone()).map(|outline| outline.px_bounds());
+    match (bounds(base), bounds(mark)) {
+        (Some(base), Some(mark)) => (mark.max.y - base.min.y + 0.04 * mark.height()).max(0.0),
+        _ => 0.0,
+    }
 }
 
 /// Width of a line of text in pixels, for letters of `size` pixels per em (about; the line's height).
@@ -59,6 +74,17 @@ mod tests {
         }
         let mut ink = 0.0;
         glyphs("Ag", 12.0, |_, _, c| ink += c);
+        // A tilde stands above a beta, not in it, and where it always was above an alpha.
+        let top = |text: &str| {
+            let mut top = 0;
+            glyphs(text, 40.0, |_, y, c| {
+                if c > 0.5 {
+                    top = top.min(y)
+                }
+            });
+            top
+        };
+        assert!(top("β\u{303}") < top("β") - 3 && top("α\u{303}") > top("β\u{303}") + 5);
         assert!(ink > 10.0 && text_width("mm", 12.0) > text_width("ii", 12.0));
     }
 }

@@ -101,10 +101,9 @@ fn against_steps(pixel: &Pixel) -> Result<(Chart, String), Error> {
         let entropy = pixel.entropy();
         table += &format!("| {timesteps} | {last} | {steps:.3} | {:.3} | {each} | {entropy:.3} |\n", bounds[0].first);
     }
-    let y = Axis::linear("bits per pixel");
+    let y = Axis::linear("bound in bits per pixel");
     let mut chart = Chart::new("The bound against the number of steps", Axis::log("T"), y);
-    for (name, points) in ["L_vlb, variance β̃ₜ", "L_vlb, variance βₜ", "L_vlb, the best variance"].iter().zip(totals)
-    {
+    for (name, points) in ["variance β̃ₜ", "variance βₜ", "the best variance"].iter().zip(totals) {
         chart = chart.with(Series::line(*name, points).marked(Mark::Beads));
     }
     let entropy = vec![[5.0, pixel.entropy()], [1000.0, pixel.entropy()]];

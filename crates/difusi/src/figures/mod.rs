@@ -5,14 +5,19 @@
 
 mod bound;
 mod forward;
+mod grids;
 mod kl;
 mod noise;
 mod objective;
 mod paths;
+mod plane;
 mod posterior;
 mod reverse;
 mod schedule;
+mod solvers;
 mod toy;
+mod trajectories;
+mod weights;
 
 pub use noise::{NoiseOptions, NoiseStrip, noise_strip};
 pub use schedule::schedule_figure;
@@ -44,7 +49,7 @@ pub struct Drawn {
 
 impl Drawing {
     /// All of them, in the order of the page.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 12] = [
         drawing(
             "forward",
             "the forward process on a drawn digit, and the best possible guess of where it came from",
@@ -56,7 +61,15 @@ impl Drawing {
         drawing("kl", "what a KL divergence is", kl::figure),
         drawing("decoder", "the buckets of the discretised decoder", bound::decoder),
         drawing("kl-per-t", "the terms of the variational bound, with an exact denoiser", bound::terms),
+        drawing("weights", "what each loss emphasises, against log-SNR", weights::figure),
         drawing("paths", "the reverse SDE and the probability-flow ODE through the same densities", paths::figure),
+        drawing("trajectories", "eight network evaluations in the plane, beside the exact paths", trajectories::figure),
+        drawing("grids", "which levels each grid visits", grids::figure),
+        drawing(
+            "solvers",
+            "how far each solver ends from the exact path, against network evaluations",
+            solvers::figure,
+        ),
     ];
 
     /// Their names.
@@ -95,7 +108,7 @@ fn panel(panel: &Panel) -> Result<Drawn, Error> {
 
 /// The process of a schedule: the paper's step t has time `t - 1`.
 fn process(schedule: &Schedule, timesteps: usize) -> Result<Process, Error> {
-    Ok(Process::Discrete(schedule.tables(timesteps)?))
+    Ok(schedule.process(timesteps)?)
 }
 
 /// `count` points of `f` over `[low, high]`, ends included.
