@@ -71,7 +71,7 @@ pub use level::{Jump, Level};
 pub use loss::Loss;
 pub use noise_source::NoiseSource;
 pub use peer_buffers::Buffer;
-pub use plan::{Lift, Plan, Stage};
+pub use plan::{Lift, Plan, Rounding, Stage};
 pub use prediction::Prediction;
 pub use process::Process;
 pub use sampler::{Constrain, SampleStep, Sampler, sample};
@@ -79,7 +79,8 @@ pub use schedule::Schedule;
 pub use score::{Norms, StepSize};
 pub use sde::Rates;
 pub use solver::{
-    Churn, Curvature, DpmAlgorithm, DpmKind, EpsSource, InverseTime, PndmWarmup, Predictor, Solver, StepSet, UnipcKind,
+    Churn, Curvature, DpmAlgorithm, DpmKind, EpsSource, InverseTime, IpndmStart, PndmMean, PndmWarmup, Predictor,
+    Solver, StepSet, UnipcKind,
 };
 pub use tables::Tables;
 pub use threshold::Threshold;

@@ -33,12 +33,24 @@ impl Stage {
     }
 }
 
+/// How the numbers of an ancestral step are computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rounding {
+    /// In f64.
+    #[default]
+    Exact,
+    /// In f32 from f32 alpha-bars, as diffusers' DDPM does: beta of a jump, the difference of two numbers near 1, loses its last
+    /// digits, which a thousand steps add up to 6e-5 of x.
+    F32,
+}
+
 /// Network evaluations of one sampling run, from noise to data. Never empty.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     stages: Vec<Stage>,
     solver: Solver,
     variance: Variance,
+    rounding: Rounding,
 }
 
 impl Plan {
@@ -90,7 +102,7 @@ impl Plan {
 
     /// Of stages that were made by the solver, at least one.
     pub(crate) fn made_of(stages: Vec<Stage>, solver: Solver, variance: Variance) -> Self {
-        Self { stages, solver, variance }
+        Self { stages, solver, variance, rounding: Rounding::Exact }
     }
 
     /// These evaluations, each leading where it says: for grids whose steps do not join, or that do not fall (inversion). A solver
@@ -104,7 +116,13 @@ impl Plan {
             errors.push(ValueError::new("stages", "an empty list", "at least one"));
         }
         all_good(errors)?;
-        Ok(Self { stages, solver, variance })
+        Ok(Self { stages, solver, variance, rounding: Rounding::Exact })
+    }
+
+    /// The same plan with ancestral steps computed so.
+    #[must_use]
+    pub fn rounded(self, rounding: Rounding) -> Self {
+        Self { rounding, ..self }
     }
 
     /// The evaluations in the order they run.
@@ -120,6 +138,11 @@ impl Plan {
     /// Noise of ancestral sampling.
     pub fn variance(&self) -> Variance {
         self.variance
+    }
+
+    /// How ancestral steps are computed.
+    pub fn rounding(&self) -> Rounding {
+        self.rounding
     }
 
     /// Number of network evaluations.

@@ -93,8 +93,13 @@ impl<'a> Sampler<'a> {
         }
         let x0 = said.x0.clone();
         self.past.push(Estimate { at: stage.at, x, x0: said.x0, eps: said.eps, variance: said.variance });
-        let moment =
-            Moment { stages: self.plan.stages(), index: self.index, past: &self.past, variance: self.plan.variance() };
+        let moment = Moment {
+            stages: self.plan.stages(),
+            index: self.index,
+            past: &self.past,
+            variance: self.plan.variance(),
+            rounding: self.plan.rounding(),
+        };
         self.x = self.plan.solver().advance(&moment, &mut self.noises)?;
         self.noises.end_stage(&self.x, last)?;
         if let (true, Some(constraint)) = (last, &mut self.constraint) {

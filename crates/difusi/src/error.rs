@@ -45,6 +45,14 @@ pub enum Error {
     /// The process.
     #[error(transparent)]
     Process(#[from] ProcessError),
+    /// A `scheduler_config.json` with mistakes.
+    #[error("{}: {source}", path.display())]
+    Scheduler {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong in it.
+        source: ProcessError,
+    },
     /// Training.
     #[error(transparent)]
     Train(#[from] TrainError),

@@ -70,7 +70,8 @@ fn check_betas(class: SchedulerClass, s: &Settings, checks: &mut Checks) {
         (B::Laplace, SchedulerClass::Ddpm) | (B::Exponential, SchedulerClass::HeunDiscrete) => (true, ""),
         _ => (
             false,
-            "\"linear\", \"scaled_linear\" or \"squaredcos_cap_v2\"; of DDPM also \"sigmoid\" and \"laplace\", of RePaint \"sigmoid\", of Heun \"exp\"",
+            "\"linear\", \"scaled_linear\" or \"squaredcos_cap_v2\"; of DDPM also \"sigmoid\" and \"laplace\", of RePaint \
+             \"sigmoid\", of Heun \"exp\"",
         ),
     };
     checks.require(good, "beta_schedule", s.get("beta_schedule").unwrap_or_default(), accepted);
@@ -163,7 +164,8 @@ fn check_variance(class: SchedulerClass, s: &Settings, checks: &mut Checks) {
         return;
     }
     let good = !matches!(s.variance_type, Some(VarianceType::FixedLargeLog) | None);
-    let accepted = "\"fixed_small\", \"fixed_small_log\", \"fixed_large\", \"learned\" or \"learned_range\" (with \"fixed_large_log\" diffusers \
+    let accepted = "\"fixed_small\", \"fixed_small_log\", \"fixed_large\", \"learned\" or \"learned_range\" (with \
+                    \"fixed_large_log\" diffusers \
                     takes the root of a negative number)";
     checks.require(good, "variance_type", s.get("variance_type").unwrap_or_default(), accepted);
 }

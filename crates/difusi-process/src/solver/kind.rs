@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Churn, Curvature, DpmAlgorithm, DpmKind, EpsSource, InverseTime, PndmWarmup, Predictor, StepSet, UnipcKind,
+    Churn, Curvature, DpmAlgorithm, DpmKind, EpsSource, InverseTime, IpndmStart, PndmMean, PndmWarmup, Predictor,
+    StepSet, UnipcKind,
 };
 use crate::{Norms, StepSize, ValueError, choice::choice, error::Checks, score::default_snr};
 
@@ -44,10 +45,14 @@ pub enum Solver {
         #[serde(default = "one")]
         s_noise: f64,
     },
-    /// Heun's method on the probability-flow ODE: second order, two evaluations a step, one for the step onto the data; of flow
-    /// models, flow-matching Heun.
-    #[serde(alias = "flow_match_heun")]
+    /// Heun's method on the probability-flow ODE: second order, two evaluations a step, one for the step onto the data.
     Heun {
+        /// Noise added on the way. Default none.
+        #[serde(default, skip_serializing_if = "Churn::is_off")]
+        churn: Churn,
+    },
+    /// The same in the time of flow models, in which their path is straight; for other processes it is `heun`.
+    FlowMatchHeun {
         /// Noise added on the way. Default none.
         #[serde(default, skip_serializing_if = "Churn::is_off")]
         churn: Churn,
@@ -157,6 +162,9 @@ pub enum Solver {
         /// `"plms"` or `"runge_kutta"`. Default plms.
         #[serde(default)]
         warmup: PndmWarmup,
+        /// Means of `"eps"` or of the `"velocity"`. Default eps.
+        #[serde(default)]
+        mean: PndmMean,
     },
     /// Linear multi-step: exact integrals of polynomials in sigma / alpha.
     Lms {
@@ -169,6 +177,9 @@ pub enum Solver {
         /// Terms, 1 to 4. Default 4.
         #[serde(default = "four")]
         order: usize,
+        /// Pure noise: `"estimate"` or `"noise"`. Default estimate.
+        #[serde(default)]
+        start: IpndmStart,
     },
     /// Consistency models: to x_0, and back to the next level with fresh noise.
     Lcm {
@@ -214,7 +225,7 @@ pub enum Solver {
 
 choice! { Solver:
     Ancestral = "ancestral" true, Ddim = "ddim" false, DdimInverse = "ddim_inverse" false, Euler = "euler" false,
-    EulerAncestral = "euler_ancestral" false, Heun = "heun" false, Dpm2 = "dpm2" false,
+    EulerAncestral = "euler_ancestral" false, Heun = "heun" false, FlowMatchHeun = "flow_match_heun" false, Dpm2 = "dpm2" false,
     Dpm2Ancestral = "dpm2_ancestral" false, DpmMultistep = "dpm_multistep" false,
     DpmSinglestep = "dpm_singlestep" false, DpmSde = "dpm_sde" false, Unipc = "unipc" false, Deis = "deis" false,
     Pndm = "pndm" false, Lms = "lms" false, Ipndm = "ipndm" false, Lcm = "lcm" false,
@@ -291,7 +302,9 @@ impl Solver {
             Self::Ddim { eta, .. } => {
                 checks.require((0.0..=1.0).contains(&eta), "solver.eta", eta, "a number in [0, 1]");
             }
-            Self::Euler { churn } | Self::Heun { churn } | Self::Dpm2 { churn } => churn.check(&mut checks),
+            Self::Euler { churn } | Self::Heun { churn } | Self::FlowMatchHeun { churn } | Self::Dpm2 { churn } => {
+                churn.check(&mut checks);
+            }
             Self::Langevin { steps, step_size } => {
                 checks.require(steps > 0, "solver.steps", steps, "at least 1");
                 checks.0.extend(step_size.check().into_iter().map(|e| e.under("solver.step_size")));
@@ -310,7 +323,7 @@ impl Solver {
             | Self::DpmSinglestep { order, .. }
             | Self::Unipc { order, .. }
             | Self::Deis { order, .. } => (order, 3),
-            Self::Lms { order } | Self::Ipndm { order } => (order, 4),
+            Self::Lms { order } | Self::Ipndm { order, .. } => (order, 4),
             _ => return,
         };
         checks.require((1..=most).contains(&order), "solver.order", order, format!("1 to {most}"));

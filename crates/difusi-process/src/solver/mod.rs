@@ -33,7 +33,10 @@ use dpm_sde::DpmSde;
 pub use kind::Solver;
 pub(crate) use moment::{Estimate, Moment, Noises, weighted};
 use ode::Between;
-pub use options::{Churn, Curvature, DpmAlgorithm, DpmKind, EpsSource, InverseTime, PndmWarmup, StepSet, UnipcKind};
+pub use options::{
+    Churn, Curvature, DpmAlgorithm, DpmKind, EpsSource, InverseTime, IpndmStart, PndmMean, PndmWarmup, StepSet,
+    UnipcKind,
+};
 pub use reverse_sde::Predictor;
 use unipc::Unipc;
 
@@ -55,13 +58,14 @@ impl Solver {
             Self::DdimInverse { at } => Ok(ddim::inverse_stages(levels, at)),
             Self::Euler { churn } => euler::stages(levels, churn, between),
             Self::Heun { churn } => heun::stages(levels, churn, between),
+            Self::FlowMatchHeun { churn } => heun::line_stages(levels, churn, between),
             Self::Dpm2 { churn } => dpm2::stages(levels, churn, between),
             Self::Dpm2Ancestral { eta, .. } => dpm2::ancestral_stages(levels, eta, between),
             Self::DpmSinglestep { order, lower_order_final, .. } => {
                 Ok(dpm::singlestep_stages(levels, order, lower_order_final))
             }
             Self::DpmSde { r, .. } => dpm_sde::stages(levels, r, between),
-            Self::Pndm { warmup } => multistep::pndm_stages(levels, warmup, between),
+            Self::Pndm { warmup, .. } => multistep::pndm_stages(levels, warmup, between),
             Self::Langevin { steps, .. } => Ok(langevin::stages(levels, steps)),
             Self::PredictorCorrector { correct, .. } => Ok(reverse_sde::corrected(levels, correct)),
         }
@@ -76,6 +80,7 @@ impl Solver {
             Self::Euler { .. } => Ok(euler::step(now)),
             Self::EulerAncestral { eta, s_noise } => euler::ancestral(now, (eta, s_noise), noises),
             Self::Heun { .. } => Ok(heun::step(now)),
+            Self::FlowMatchHeun { .. } => Ok(heun::line_step(now)),
             Self::Dpm2 { .. } => Ok(dpm2::step(now)),
             Self::Dpm2Ancestral { eta, s_noise } => dpm2::ancestral(now, (eta, s_noise), noises),
             Self::DpmMultistep { algorithm, order, solver_type, curvature, lower_order_final, euler_at_final } => {
@@ -93,9 +98,9 @@ impl Solver {
             Self::Deis { order, lower_order_final } => {
                 dpm::multistep(Dpm::deis(order), Taper { lower_order_final, euler_at_final: false }, now, noises)
             }
-            Self::Pndm { warmup } => Ok(multistep::pndm(warmup, now)),
+            Self::Pndm { warmup, mean } => Ok(multistep::pndm(warmup, mean, now)),
             Self::Lms { order } => Ok(multistep::lms(order, now)),
-            Self::Ipndm { order } => Ok(multistep::even(order, now)),
+            Self::Ipndm { order, start } => Ok(multistep::ipndm(order, start, now)),
             Self::Lcm { timestep_scaling, sigma_data } => lcm::step((timestep_scaling, sigma_data), now, noises),
             Self::ReverseSde { predictor } => predictor.step(now, noises),
             Self::Langevin { step_size, .. } => langevin::step(step_size, now, noises),
@@ -117,13 +122,17 @@ impl Solver {
             | Self::ReverseSde { .. }
             | Self::Langevin { .. }
             | Self::PredictorCorrector { .. } => 1,
-            Self::Heun { .. } | Self::Dpm2 { .. } | Self::Dpm2Ancestral { .. } | Self::DpmSde { .. } => 2,
+            Self::Heun { .. }
+            | Self::FlowMatchHeun { .. }
+            | Self::Dpm2 { .. }
+            | Self::Dpm2Ancestral { .. }
+            | Self::DpmSde { .. } => 2,
             Self::Unipc { order, .. } => order + 1,
             Self::DpmMultistep { order, .. }
             | Self::DpmSinglestep { order, .. }
             | Self::Deis { order, .. }
             | Self::Lms { order }
-            | Self::Ipndm { order } => order,
+            | Self::Ipndm { order, .. } => order,
             Self::Pndm { .. } => multistep::PNDM_MEMORY,
         }
     }

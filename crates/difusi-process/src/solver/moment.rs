@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use crate::{Level, NoiseSource, ProcessError, Stage, Variance};
+use crate::{Level, NoiseSource, ProcessError, Rounding, Stage, Variance};
 
 /// What one network evaluation said.
 #[derive(Clone, Debug)]
@@ -36,6 +36,8 @@ pub(crate) struct Moment<'a> {
     pub(crate) past: &'a [Estimate],
     /// Of ancestral sampling.
     pub(crate) variance: Variance,
+    /// Of ancestral sampling.
+    pub(crate) rounding: Rounding,
 }
 
 impl<'a> Moment<'a> {

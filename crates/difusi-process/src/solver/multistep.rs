@@ -8,9 +8,10 @@
 use burn::tensor::Tensor;
 
 use super::{
-    Moment, PndmWarmup,
+    Estimate, IpndmStart, Moment, PndmMean, PndmWarmup,
     ode::{Between, along, has_inside},
     polynomial::{adams_bashforth, power_moments, weights},
+    sum::Sum,
 };
 use crate::{Level, Stage, ValueError};
 
@@ -34,10 +35,51 @@ pub(super) fn lms(order: usize, now: &Moment) -> Tensor<4> {
     along_history(now, order, &w.into_iter().map(|w| w / (to - from)).collect::<Vec<_>>())
 }
 
-/// Adams and Bashforth of up to `order` terms.
-pub(super) fn even(order: usize, now: &Moment) -> Tensor<4> {
-    let count = now.history(0, order).len() - 1;
-    along_history(now, order, &adams_bashforth(count))
+/// iPNDM: Adams and Bashforth of up to `order` terms.
+pub(super) fn ipndm(order: usize, start: IpndmStart, now: &Moment) -> Tensor<4> {
+    let to = now.stage().to;
+    match start {
+        IpndmStart::Estimate => even(PndmMean::Eps, &now.history(0, order), now),
+        IpndmStart::Noise if now.now().at.alpha == 0.0 => Sum::default().with(to.sigma, &now.now().x).total(),
+        IpndmStart::Noise => {
+            let known: Vec<&Estimate> = (0..order).map_while(|back| now.ago(back)).collect();
+            even(PndmMean::Eps, &known, now)
+        }
+    }
+}
+
+/// Along Adams and Bashforth's mean of these estimates, newest first.
+fn even(mean: PndmMean, known: &[&Estimate], now: &Moment) -> Tensor<4> {
+    let older = adams_bashforth(known.len() - 1);
+    let newest = 1.0 - older.iter().sum::<f64>();
+    let terms: Vec<(f64, &Estimate)> = std::iter::once(newest).chain(older).zip(known.iter().copied()).collect();
+    along_mean(mean, &terms, now)
+}
+
+/// From the interval's start along a weighted mean; weights sum to 1. The start counts as x at `stage.from`, which diffusers takes
+/// from its own arithmetic where steps do not join.
+fn along_mean(mean: PndmMean, terms: &[(f64, &Estimate)], now: &Moment) -> Tensor<4> {
+    let (from, to) = (now.stage().from, now.stage().to);
+    let start = now.ago(now.stage().part).unwrap_or(now.now());
+    let norm = from.alpha.powi(2) + from.sigma.powi(2);
+    let sum = match mean {
+        PndmMean::Eps if from == start.at => {
+            let by = to.alpha * (to.ratio() - from.ratio());
+            let others = terms.iter().filter(|term| !std::ptr::eq(term.1, start));
+            let straight = Sum::default().step((to.alpha, to.sigma), start);
+            others.fold(straight, |sum, (w, said)| sum.eps(by * w, said).eps(-by * w, start))
+        }
+        PndmMean::Eps => {
+            let (x, by) = (to.alpha / from.alpha, to.alpha * (to.ratio() - from.ratio()));
+            terms.iter().fold(Sum::default().with(x, &start.x), |sum, (w, said)| sum.eps(by * w, said))
+        }
+        PndmMean::Velocity => {
+            let x = (to.alpha * from.alpha + to.sigma * from.sigma) / norm;
+            let by = (to.sigma * from.alpha - to.alpha * from.sigma) / norm;
+            terms.iter().fold(Sum::default().with(x, &start.x), |sum, (w, said)| sum.velocity(by * w, said))
+        }
+    };
+    sum.total()
 }
 
 /// Along `eps_0 + sum_k w_k (eps_k - eps_0)` of the history.
@@ -73,17 +115,14 @@ pub(super) fn pndm_stages(levels: &[Level], warmup: PndmWarmup, between: Between
     Ok(stages)
 }
 
-pub(super) fn pndm(warmup: PndmWarmup, now: &Moment) -> Tensor<4> {
-    let to = now.stage().to.into();
+pub(super) fn pndm(warmup: PndmWarmup, mean: PndmMean, now: &Moment) -> Tensor<4> {
     let follows = now.stages.get(now.index + 1).is_some_and(|next| next.part > 0);
-    match (warmup, now.stage().part) {
-        (_, 0) if follows => along(now, to, &[]),
-        (_, 0) => return even(PNDM_ORDER, now),
-        (PndmWarmup::Plms, _) => along(now, to, &[(0.5, 0), (0.5, 1)]),
-        (PndmWarmup::RungeKutta, 1 | 2) => along(now, to, &[(1.0, 0)]),
-        (PndmWarmup::RungeKutta, _) => {
-            along(now, to, &[(1.0 / 6.0, 0), (1.0 / 3.0, 1), (1.0 / 3.0, 2), (1.0 / 6.0, 3)])
-        }
-    }
-    .total()
+    let weights: &[f64] = match (warmup, now.stage().part) {
+        (_, 0) if !follows => return even(mean, &now.history(0, PNDM_ORDER), now),
+        (_, 0) | (PndmWarmup::RungeKutta, 1 | 2) => &[1.0],
+        (PndmWarmup::Plms, _) => &[0.5, 0.5],
+        (PndmWarmup::RungeKutta, _) => &[1.0 / 6.0, 1.0 / 3.0, 1.0 / 3.0, 1.0 / 6.0],
+    };
+    let known = (0..weights.len()).map_while(|back| now.ago(back));
+    along_mean(mean, &weights.iter().copied().zip(known).collect::<Vec<_>>(), now)
 }

@@ -33,6 +33,11 @@ pub(super) fn along<'a>(now: &Moment<'a>, target: Target, terms: &[(f64, usize)]
     })
 }
 
+/// Whether both lie on the straight line of flow matching.
+pub(super) fn is_straight(from: Level, to: Level) -> bool {
+    [from, to].iter().all(|level| (level.alpha + level.sigma - 1.0).abs() < 1e-12)
+}
+
 /// `(down, up)` of an interval: a deterministic step to `rho = down`, then noise of deviation `up` (both of x / alpha) make
 /// `rho' ` of its end: `up = eta rho' sqrt(1 - (rho' / rho)^2)`, at most `rho'`, and `down^2 + up^2 = rho'^2`. eta = 1 is DDPM's
 /// posterior with its smaller variance.

@@ -131,6 +131,29 @@ pub enum PndmWarmup {
     RungeKutta,
 }
 
+/// What PNDM takes its means of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PndmMean {
+    /// eps: the paper's.
+    #[default]
+    Eps,
+    /// The velocities of different levels, turned into an eps where the step starts: diffusers' with `v_prediction`. First order only,
+    /// since a velocity belongs to its level.
+    Velocity,
+}
+
+/// What iPNDM makes of an evaluation at pure noise, where eps is x itself and x / alpha is infinite.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IpndmStart {
+    /// Steps along its x_0 and leaves its eps out of later means.
+    #[default]
+    Estimate,
+    /// Scales the noise, as if x_0 were 0, and counts its eps in later means: diffusers'.
+    Noise,
+}
+
 /// Largest number in a [`StepSet`], exclusive.
 const STEP_LIMIT: usize = 128;
 

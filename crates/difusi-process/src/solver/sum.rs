@@ -25,6 +25,18 @@ impl<'a> Sum<'a> {
         self.with(per_sigma, &said.x).with(-per_sigma * said.at.alpha, &said.x0)
     }
 
+    /// `alpha eps - sigma x_0`.
+    #[must_use]
+    pub(super) fn velocity(self, factor: f64, said: &'a Estimate) -> Self {
+        self.eps(factor * said.at.alpha, said).with(-factor * said.at.sigma, &said.x0)
+    }
+
+    /// `eps - x_0`.
+    #[must_use]
+    pub(super) fn flow(self, factor: f64, said: &'a Estimate) -> Self {
+        self.eps(factor, said).with(-factor, &said.x0)
+    }
+
     /// `alpha x_0 + sigma eps`: a straight step to another level.
     #[must_use]
     pub(super) fn step(self, (alpha, sigma): (f64, f64), said: &'a Estimate) -> Self {

@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 use burn::tensor::Tensor;
 use difusi_core::{Cond, Noise};
 use difusi_process::{
-    Curvature, DpmAlgorithm, DpmKind, Level, NoiseSource, Plan, PndmWarmup, Process, Schedule, Solver, StepSet,
-    UnipcKind, Variance, mixture::Mixture, sample, trial::flow,
+    Curvature, DpmAlgorithm, DpmKind, IpndmStart, Level, NoiseSource, Plan, PndmMean, PndmWarmup, Process, Schedule,
+    Solver, StepSet, UnipcKind, Variance, mixture::Mixture, sample, trial::flow,
 };
 
 use crate::common::{tensor64, values64};
@@ -158,10 +158,10 @@ fn linear_multistep() {
     for order in 1..=4 {
         check_started(Solver::Lms { order }, order as f64, 160);
         check_unstarted(Solver::Lms { order }, (order as f64).min(2.0), 160);
-        check(Solver::Ipndm { order }, (order as f64).min(2.0), 160);
+        check(Solver::Ipndm { order, start: IpndmStart::Estimate }, (order as f64).min(2.0), 160);
     }
-    check(Solver::Pndm { warmup: PndmWarmup::Plms }, 2.0, 160);
-    check(Solver::Pndm { warmup: PndmWarmup::RungeKutta }, 2.0, 160);
+    check(Solver::Pndm { warmup: PndmWarmup::Plms, mean: PndmMean::Eps }, 2.0, 160);
+    check(Solver::Pndm { warmup: PndmWarmup::RungeKutta, mean: PndmMean::Eps }, 2.0, 160);
 }
 
 /// Noise and back: both errors are of first order, and so is what is left of them.
