@@ -40,8 +40,6 @@ fn file_of(path: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
-
     use difusi_process::diffusers::SchedulerClass;
 
     use super::*;
