@@ -1,0 +1,11 @@
+//! How good pictures are, by numbers.
+//!
+//! A [`FeatureExtractor`] turns pictures into features; everything else here is arithmetic on features, in f64 on the host.
+//!
+//! Deliberately absent: networks (difusi-nn), where pictures come from (difusi), printing.
+
+mod error;
+mod extract;
+
+pub use error::MetricsError;
+pub use extract::{Extracted, FeatureExtractor, ImageBatch};
