@@ -26,7 +26,7 @@ fn widened<const D: usize, const N: usize>(x: Tensor<D>, op: impl FnOnce(Tensor<
 
 /// See [`crate::conv2d`].
 pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, spec: ConvSpec) -> Tensor<4> {
-    let options = ConvOptions::new([spec.stride; 2], [spec.padding; 2], [1, 1], 1);
+    let options = ConvOptions::new([spec.stride; 2], spec.padding, [1, 1], 1);
     widened(x, |x| {
         let x = x.permute([0, 3, 1, 2]);
         module::conv2d(x, wide(weight), bias.map(wide), options).permute([0, 2, 3, 1])

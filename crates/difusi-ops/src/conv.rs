@@ -1,32 +1,38 @@
 //! Convolution and linear layers over channels-last images.
 //!
-//! Deliberately absent: groups, dilation, unequal strides or paddings (no network here has them).
+//! Deliberately absent: groups, dilation, unequal strides (no network here has them).
 
 use burn::{backend::Dispatch, tensor::Tensor};
 
 use crate::{composed, convert::to_f32, extension::CpuOps, route::has_kernel, rules::Ternary};
 
-/// How a kernel moves over the image: the same in both directions.
+/// How a kernel moves over the image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConvSpec {
-    /// Pixels between neighbouring outputs, 1 or more.
+    /// Pixels between neighbouring outputs, 1 or more; the same in both directions.
     pub stride: usize,
-    /// Zeros added on every side.
-    pub padding: usize,
+    /// Zeros added above and below, and left and right.
+    pub padding: [usize; 2],
 }
 
 impl ConvSpec {
-    /// Stride 1 and the padding that keeps the size for an odd `kernel`.
-    pub const fn same(kernel: usize) -> Self {
-        Self { stride: 1, padding: kernel / 2 }
+    /// The same padding on every side.
+    pub const fn new(stride: usize, padding: usize) -> Self {
+        Self { stride, padding: [padding; 2] }
     }
 
-    /// Output length for `input` pixels under a kernel of `kernel`: PyTorch's `Conv2d` formula.
+    /// Stride 1 and the padding that keeps the size for an odd `kernel`.
+    pub const fn same(kernel: usize) -> Self {
+        Self::new(1, kernel / 2)
+    }
+
+    /// Output height and width for `input` height and width under a kernel of `kernel`: PyTorch's `Conv2d` formula.
     ///
     /// # Panics
-    /// If the padded input is shorter than the kernel.
-    pub const fn output(&self, input: usize, kernel: usize) -> usize {
-        (input + 2 * self.padding - kernel) / self.stride + 1
+    /// If the padded input is smaller than the kernel.
+    pub const fn output(&self, input: [usize; 2], kernel: [usize; 2]) -> [usize; 2] {
+        let Self { stride, padding: [rows, columns] } = *self;
+        [(input[0] + 2 * rows - kernel[0]) / stride + 1, (input[1] + 2 * columns - kernel[1]) / stride + 1]
     }
 }
 
@@ -52,7 +58,7 @@ fn run(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, (spec, doubled)
     let ([_, _, _, channels], [out, inside, kh, kw]) = (x.dims(), weight.dims());
     assert_eq!(channels, inside, "the image has {channels} channels, the kernel reads {inside}");
     // The input gradient sweeps with padding `k - 1 - padding`, so a wider border than the kernel goes the long way.
-    if !has_kernel(&x) || spec.padding >= kh.min(kw) {
+    if !has_kernel(&x) || spec.padding[0] >= kh || spec.padding[1] >= kw {
         let x = if doubled { composed::upsample_nearest2(x) } else { x };
         return composed::conv2d(x, weight, bias, spec);
     }
@@ -73,6 +79,6 @@ pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tens
     let (mut dims, [out, inside]) = (x.dims(), weight.dims());
     let rows = dims.iter().product::<usize>() / inside;
     dims[D - 1] = out;
-    let spec = ConvSpec { stride: 1, padding: 0 };
+    let spec = ConvSpec::new(1, 0);
     conv2d(x.reshape([rows, 1, 1, inside]), weight.reshape([out, inside, 1, 1]), bias, spec).reshape(dims)
 }

@@ -103,7 +103,7 @@ mod tests {
             ([1, 4, 4, 64], 80, 1, false),
             ([1, 4, 6, 16], 20, 1, true),
         ] {
-            let shape = ConvShape { x, weight: [out, x[3], 3, 3], spec: ConvSpec { stride: 1, padding }, doubled };
+            let shape = ConvShape { x, weight: [out, x[3], 3, 3], spec: ConvSpec::new(1, padding), doubled };
             assert!(winograd::applies(&shape), "{shape:?}");
             results.extend(passes(shape));
         }
@@ -121,7 +121,7 @@ mod tests {
             ([16, 5], [1, 7], 1, 0, false),
             ([6, 18], [3, 3], 1, 1, true),
         ] {
-            let (spec, weight) = (ConvSpec { stride, padding }, [o, i, kh, kw]);
+            let (spec, weight) = (ConvSpec::new(stride, padding), [o, i, kh, kw]);
             results.extend(passes(ConvShape { x: [3, 9, 7, i], weight, spec, doubled }));
             results.push(sums::column_sums(&numbers(189 * o, 3), o));
         }

@@ -46,7 +46,8 @@ impl ConvShape {
     /// `[batch, height', width', out]`.
     pub(crate) fn y(&self) -> [usize; 4] {
         let ([batch, height, width, _], [out, _, kh, kw]) = (self.seen(), self.weight);
-        [batch, self.spec.output(height, kh), self.spec.output(width, kw), out]
+        let [height, width] = self.spec.output([height, width], [kh, kw]);
+        [batch, height, width, out]
     }
 
     /// The shapes in words, and the floating-point operations of one pass.
@@ -64,7 +65,7 @@ impl ConvShape {
         Sweep {
             source: self.x,
             dilation: 1,
-            pad: [self.spec.padding; 2],
+            pad: self.spec.padding,
             kernel: [kh, kw],
             stride: self.spec.stride,
             out: [height, width],
@@ -77,7 +78,7 @@ impl ConvShape {
         Sweep {
             source: self.y(),
             dilation: self.spec.stride,
-            pad: [kh - 1 - self.spec.padding, kw - 1 - self.spec.padding],
+            pad: [kh - 1 - self.spec.padding[0], kw - 1 - self.spec.padding[1]],
             kernel: [kh, kw],
             stride: 1,
             out: [height, width],

@@ -52,7 +52,7 @@ pub(crate) fn weight_gradient<E: Stored>(x: &[E], dy: &[E], shape: &ConvShape) -
 fn flattened(shape: &ConvShape) -> ConvShape {
     let ([batch, height, width, channels], [_, _, kh, kw]) = (shape.x, shape.weight);
     let pixels = batch * height * width;
-    let pointwise = kh * kw == 1 && shape.spec.stride == 1 && shape.spec.padding == 0;
+    let pointwise = kh * kw == 1 && shape.spec.stride == 1 && shape.spec.padding == [0, 0];
     match (1..=PIXELS).rev().find(|n| pixels.is_multiple_of(*n)) {
         Some(n) if pointwise => ConvShape { x: [pixels / n, 1, n, channels], ..*shape },
         _ => *shape,

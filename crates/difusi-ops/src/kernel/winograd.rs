@@ -53,7 +53,8 @@ pub(crate) fn applies(shape: &ConvShape) -> bool {
     let ([_, height, width, _], [out, inside, kh, kw]) = (shape.y(), shape.weight);
     let tiles = height.div_ceil(SIDE) * width.div_ceil(SIDE);
     [kh, kw, shape.spec.stride] == [3, 3, 1]
-        && shape.spec.padding < 3
+        && shape.spec.padding[0] == shape.spec.padding[1]
+        && shape.spec.padding[0] < 3
         && inside.min(out) >= 16
         && 10 * tiles * POSITIONS <= 6 * (9 * height * width)
 }
@@ -76,14 +77,14 @@ pub(crate) fn conv2d<E: Stored>(x: &[E], weight: &[E::F], bias: &[E::F], shape: 
     let [out, inside, _, _] = shape.weight;
     let filters = Source::new(weight, [out, inside], Direction::Forward);
     let doubled = shape.doubled;
-    sweep(x, filters, bias, Sweep { source: shape.seen(), doubled, result: shape.y(), pad: shape.spec.padding })
+    sweep(x, filters, bias, Sweep { source: shape.seen(), doubled, result: shape.y(), pad: shape.spec.padding[0] })
 }
 
 /// dL/dx from dL/dy; of a doubled image, the gradient of what the kernel sees.
 pub(crate) fn input_gradient<E: Stored>(dy: &[E], weight: &[E::F], shape: &ConvShape) -> Vec<E> {
     let [out, inside, _, _] = shape.weight;
     let filters = Source::new(weight, [out, inside], Direction::InputGradient);
-    let pad = 2 - shape.spec.padding;
+    let pad = 2 - shape.spec.padding[0];
     sweep(dy, filters, &[], Sweep { source: shape.y(), doubled: false, result: shape.seen(), pad })
 }
 

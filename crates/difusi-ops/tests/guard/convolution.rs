@@ -12,7 +12,7 @@ const CHANNELS: [[usize; 2]; 8] = [[1, 1], [3, 17], [17, 3], [16, 16], [33, 65],
 fn convolution(x: [usize; 4], o: usize, kernel: [usize; 2], spec: ConvSpec, doubled: bool) {
     let ([b, h, w, i], [kh, kw]) = (x, kernel);
     let seen = if doubled { [2 * h, 2 * w] } else { [h, w] };
-    if (0..2).any(|side| seen[side] + 2 * spec.padding < kernel[side]) {
+    if (0..2).any(|side| seen[side] + 2 * spec.padding[side] < kernel[side]) {
         return;
     }
     let name = if doubled { "doubled convolution" } else { "convolution" };
@@ -27,8 +27,7 @@ fn convolution(x: [usize; 4], o: usize, kernel: [usize; 2], spec: ConvSpec, doub
 
 /// All channels and these sizes of images under a kernel, with no border, the usual one and the widest.
 fn all(sizes: &[[usize; 3]], kernel: [usize; 2], stride: usize) {
-    let least = kernel[0].min(kernel[1]);
-    let mut paddings = vec![0, least / 2, least - 1];
+    let mut paddings = vec![[0; 2], kernel.map(|k| k / 2), kernel.map(|k| k - 1)];
     paddings.dedup();
     for &[b, h, w] in sizes {
         for [i, o] in CHANNELS {
@@ -68,7 +67,7 @@ fn tiles() {
     for [b, h, w] in [[1, 4, 4], [2, 8, 8], [1, 9, 7], [3, 13, 5], [1, 16, 12]] {
         for [i, o] in channels {
             for padding in 0..3 {
-                convolution([b, h, w, i], o, [3, 3], ConvSpec { stride: 1, padding }, false);
+                convolution([b, h, w, i], o, [3, 3], ConvSpec::new(1, padding), false);
             }
             convolution([b, h, w, i], o, [3, 3], ConvSpec::same(3), true);
         }
@@ -84,7 +83,7 @@ fn doubled_images() {
             for k in [1, 3, 5] {
                 convolution([b, h, w, i], o, [k, k], ConvSpec::same(k), true);
             }
-            convolution([b, h, w, i], o, [2, 2], ConvSpec { stride: 2, padding: 0 }, true);
+            convolution([b, h, w, i], o, [2, 2], ConvSpec::new(2, 0), true);
         }
     }
 }
@@ -95,7 +94,7 @@ fn large_ones() {
     for ([b, h, w, i], o, k, stride) in
         [([1, 40, 33, 4], 8, 3, 1), ([70, 4, 4, 8], 16, 3, 1), ([2, 6, 5, 300], 70, 3, 2), ([3, 17, 19, 200], 33, 1, 1)]
     {
-        convolution([b, h, w, i], o, [k, k], ConvSpec { stride, padding: k / 2 }, false);
+        convolution([b, h, w, i], o, [k, k], ConvSpec::new(stride, k / 2), false);
     }
 }
 

@@ -67,7 +67,7 @@ fn convolution() {
     for [b, n, i, o, k, stride, padding] in
         [[2, 12, 32, 48, 3, 1, 1], [2, 9, 3, 20, 5, 1, 2], [1, 8, 17, 33, 4, 2, 1], [2, 6, 40, 24, 1, 1, 0]]
     {
-        let spec = ConvSpec { stride, padding };
+        let spec = ConvSpec::new(stride, padding);
         let given = |t: &[Tensor<1>]| {
             let (x, weight) = (t[0].clone().reshape([b, n, n, i]), t[1].clone().reshape([o, i, k, k]));
             (x, weight, Some(t[2].clone()))

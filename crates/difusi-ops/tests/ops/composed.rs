@@ -30,7 +30,7 @@ fn convolution() {
         [2, 3, 4, 3, 5, 1, 1, 1],
     ];
     for &[b, h, w, i, o, k, stride, padding] in cases {
-        let spec = ConvSpec { stride, padding };
+        let spec = ConvSpec::new(stride, padding);
         let shape = |t: &[Tensor<1>]| {
             let [x, weight, bias] = [t[0].clone(), t[1].clone(), t[2].clone()];
             (x.reshape([b, h, w, i]), weight.reshape([o, i, k, k]), Some(bias))

@@ -35,13 +35,13 @@ fn convolution() {
     for [b, h, w, i, o, k, stride, padding] in
         [[2, 4, 5, 3, 4, 3, 1, 1], [1, 5, 4, 2, 17, 3, 2, 1], [1, 4, 4, 2, 3, 1, 1, 0]]
     {
-        let spec = ConvSpec { stride, padding };
+        let spec = ConvSpec::new(stride, padding);
         let op = |t: &[Tensor<1>]| {
             let x = t[0].clone().reshape([b, h, w, i]);
             flat(ops::conv2d(x, t[1].clone().reshape([o, i, k, k]), Some(t[2].clone()), spec))
         };
         let exact = |t: &[Vec<f64>]| {
-            let (ho, wo) = (spec.output(h, k), spec.output(w, k));
+            let [ho, wo] = spec.output([h, w], [k, k]);
             let mut y = Vec::new();
             for (n, oy, ox, oc) in grid([b, ho, wo, o]) {
                 let mut sum = t[2][oc];

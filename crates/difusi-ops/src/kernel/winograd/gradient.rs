@@ -34,7 +34,7 @@ pub(crate) fn weight_gradient<E: Stored>(x: &[E], dy: &[E], shape: &ConvShape) -
     let gradient = Gradient {
         x,
         dy,
-        patches: Squares { grid, dims: shape.seen(), doubled: shape.doubled, side: 6, before: shape.spec.padding },
+        patches: Squares { grid, dims: shape.seen(), doubled: shape.doubled, side: 6, before: shape.spec.padding[0] },
         tiles: Squares { grid, dims: shape.y(), doubled: false, side: SIDE, before: 0 },
         blocks: blocks(out),
     };

@@ -16,7 +16,7 @@ fn numbers<F: Float>(n: usize, seed: u64) -> Vec<F> {
 /// The convolution by its definition.
 fn defined(x: &[f64], weight: &[f64], bias: &[f64], shape: &ConvShape) -> Vec<f64> {
     let ([batch, height, width, out], [_, h, w, inside]) = (shape.y(), shape.x);
-    let pad = shape.spec.padding as isize;
+    let pad = shape.spec.padding[0] as isize;
     let mut y = Vec::new();
     for at in 0..batch * height * width * out {
         let (o, column, row, image) =
@@ -44,7 +44,7 @@ const SHAPES: [([usize; 4], usize, usize); 6] = [
 ];
 
 fn shape((x, out, padding): ([usize; 4], usize, usize)) -> ConvShape {
-    ConvShape { x, weight: [out, x[3], 3, 3], spec: ConvSpec { stride: 1, padding }, doubled: false }
+    ConvShape { x, weight: [out, x[3], 3, 3], spec: ConvSpec::new(1, padding), doubled: false }
 }
 
 fn largest(values: &[f64]) -> f64 {
