@@ -56,7 +56,7 @@ pub(crate) enum Command {
     Data(DataCommand),
     /// Show what a model file or run folder is: kind, config, tensors, hash.
     Inspect(InspectArgs),
-    /// Rewrite a model as another kind of file, by the ending of TO (.pt or .safetensors).
+    /// Rewrite a model as another kind of file, by the ending of TO (.pt, .safetensors, or .json: its scheduler_config.json).
     Convert(ConvertArgs),
     /// Draw beta, alpha-bar and SNR of every noise schedule.
     Schedule(ScheduleArgs),
@@ -147,6 +147,11 @@ pub(crate) struct SampleArgs {
 
     #[command(flatten)]
     pub(crate) solver: SolverArgs,
+
+    /// Sample as diffusers does with this scheduler_config.json (or the folder of its pipeline): its timesteps, solver and threshold.
+    /// `--steps` and `--eta` are its arguments; `difusi convert MODEL scheduler_config.json` writes one.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["solver", "overrides"])]
+    pub(crate) scheduler: Option<PathBuf>,
 
     /// Seed: the same seed draws the same pictures.
     #[arg(long, default_value_t = 0)]

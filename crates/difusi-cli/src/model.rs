@@ -1,6 +1,6 @@
 //! `difusi predict` and `difusi convert`.
 
-use difusi::{Device, PredictIo, write_prediction};
+use difusi::{Device, PredictIo, scheduler_of, write_prediction, write_scheduler};
 
 use crate::args::{ConvertArgs, PredictArgs};
 use crate::sample::open;
@@ -25,8 +25,9 @@ pub(crate) fn predict(args: &PredictArgs, device: &Device, json: bool) -> anyhow
 
 pub(crate) fn convert(args: &ConvertArgs, device: &Device, json: bool) -> anyhow::Result<()> {
     let ending = args.to.extension().and_then(|e| e.to_str()).unwrap_or_default();
-    if !["pt", "safetensors"].contains(&ending) {
-        return Err(usage(format!("TO is {}; expected a name that ends in .pt or .safetensors", args.to.display())));
+    if !["pt", "safetensors", "json"].contains(&ending) {
+        let accepted = "a name that ends in .pt, .safetensors or .json (its scheduler_config.json)";
+        return Err(usage(format!("TO is {}; expected {accepted}", args.to.display())));
     }
     if args.to.exists() && !args.overwrite {
         return Err(usage(format!("{} exists; name another file or add --overwrite", args.to.display())));
@@ -34,6 +35,11 @@ pub(crate) fn convert(args: &ConvertArgs, device: &Device, json: bool) -> anyhow
     let model = open(&args.model, device)?;
     let (notes, beside) = match ending {
         "pt" => (model.save_pt(&args.to)?, Some(args.to.with_extension("json"))),
+        "json" => {
+            let scheduler = scheduler_of(&model.card)?;
+            write_scheduler(&args.to, &scheduler.config)?;
+            (scheduler.notes, None)
+        }
         _ => {
             model.save(&args.to)?;
             (Vec::new(), None)

@@ -6,7 +6,8 @@ use difusi::core::ImageSize;
 use difusi::process::SampleConfig;
 use difusi::store::{self, Picture};
 use difusi::{
-    Device, Model, ModelConfig, OpenModel, Sampler, SamplerOptions, Start, override_sample, pictures, save_grid,
+    Device, Model, ModelConfig, OpenModel, Sampler, SamplerOptions, SchedulerRun, Start, override_sample, pictures,
+    read_scheduler, save_grid,
 };
 
 use crate::args::{ModelArgs, RngKind, SampleArgs, SolverArgs};
@@ -142,7 +143,11 @@ fn options(args: &SampleArgs, model: &Model) -> anyhow::Result<SamplerOptions> {
         return Err(usage(format!("--at is {at}; expected 0 to {} (the model has {timesteps} steps)", timesteps - 1)));
     }
     let size = checked_size(args.size.as_deref(), model)?;
-    let config = sample_config(&args.solver, model)?;
+    let scheduler = args.scheduler.as_deref().map(|path| scheduler(path, args.solver.eta)).transpose()?;
+    let config = match &scheduler {
+        Some(_) => scheduled_config(&args.solver, model),
+        None => sample_config(&args.solver, model)?,
+    };
     let start = match (&args.init_noise, args.interpolate.as_deref(), args.rng) {
         (Some(path), _, _) => Start::Given(store::read_tensor_file(path, "x")?),
         (_, Some([a, b]), _) => between(a, b, args.at.unwrap_or(model.card.diffusion.timesteps / 2)),
@@ -155,7 +160,24 @@ fn options(args: &SampleArgs, model: &Model) -> anyhow::Result<SamplerOptions> {
         _ => None,
     };
     let count = args.count.map(|n| n as usize).or(given).unwrap_or(model.card.sample.count);
-    Ok(SamplerOptions { count, batch: args.batch.map(|n| n as usize), seed: args.seed, start, size, config })
+    let batch = args.batch.map(|n| n as usize);
+    Ok(SamplerOptions { count, batch, seed: args.seed, start, size, config, scheduler })
+}
+
+/// A scheduler of diffusers, with what a person should know of its file.
+fn scheduler(path: &Path, eta: Option<f64>) -> anyhow::Result<SchedulerRun> {
+    let loaded = read_scheduler(path)?;
+    for note in &loaded.notes {
+        errln!("note: {}: {note}", path.display());
+    }
+    Ok(SchedulerRun { config: loaded.config, eta: eta.unwrap_or(0.0) })
+}
+
+/// What is left of `[sample]` beside a scheduler: the number of steps, and what is no matter of solvers.
+fn scheduled_config(args: &SolverArgs, model: &Model) -> SampleConfig {
+    let own = &model.card.sample;
+    let (solver, grid, threshold) = Default::default();
+    SampleConfig { solver, grid, threshold, steps: args.steps.unwrap_or(own.steps), ..own.clone() }
 }
 
 /// Two seeds, or else two files.

@@ -24,7 +24,7 @@ pub(crate) struct Canvas {
     /// In the precision that was chosen.
     network: Unet,
     pub(crate) diffusion: Diffusion,
-    threshold: Threshold,
+    pub(crate) threshold: Threshold,
     pub(crate) size: ImageSize,
     pub(crate) channels: usize,
     /// Pictures in one network evaluation.

@@ -41,7 +41,7 @@ pub use error::Error;
 pub use model::{Model, ModelCard, OpenModel, PredictIo, Weights, predict, write_prediction};
 pub use run::{FineTune, Run, RunEvent, RunOptions, RunStart, save_grid};
 pub use sample::{Sampler, SamplerOptions, Start};
-pub use scheduler::{read_scheduler, write_scheduler};
+pub use scheduler::{SchedulerRun, read_scheduler, scheduler_of, write_scheduler};
 
 /// Height and width of the pictures a config trains on: from the config where it says, else from the data.
 ///

@@ -11,6 +11,7 @@ use difusi_store::{HostTensor, Picture};
 
 use crate::canvas::{Canvas, pictures};
 use crate::model::nhwc;
+use crate::scheduler::SchedulerRun;
 use crate::{Error, Model};
 
 /// Where sampling starts and gets its noise.
@@ -50,13 +51,15 @@ pub struct SamplerOptions {
     pub size: Option<ImageSize>,
     /// Solver, grid, steps, threshold.
     pub config: SampleConfig,
+    /// A scheduler of diffusers in the place of solver, grid and threshold.
+    pub scheduler: Option<SchedulerRun>,
 }
 
 impl SamplerOptions {
     /// As the model's card says: its `[sample]` section, seed 0.
     pub fn of(model: &Model) -> Self {
         let config = model.card.sample.clone();
-        Self { count: config.count, batch: None, seed: 0, start: Start::default(), size: None, config }
+        Self { count: config.count, batch: None, seed: 0, start: Start::default(), size: None, config, scheduler: None }
     }
 }
 
@@ -68,6 +71,8 @@ pub struct Sampler {
     plan: Plan,
     /// The pictures to go between, `[1, H, W, C]`.
     ends: Option<[Tensor<4>; 2]>,
+    /// Deviation of x at the start, where a scheduler says it.
+    start_std: Option<f64>,
 }
 
 impl Sampler {
@@ -80,14 +85,23 @@ impl Sampler {
             Start::Given(noise) => size_of_noise(noise, model, &options)?,
             _ => options.size.unwrap_or_else(|| model.card.size()),
         };
-        let canvas = Canvas::new(model, size, &options.config, options.batch, device)?;
-        let (plan, ends) = match &options.start {
-            Start::Pictures { ends: [a, b], t } => {
-                (canvas.diffusion.plan_from(&options.config, *t)?, Some([canvas.load(a)?, canvas.load(b)?]))
+        let mut canvas = Canvas::new(model, size, &options.config, options.batch, device)?;
+        let (plan, ends, start_std) = match (&options.start, &options.scheduler) {
+            (Start::Pictures { .. }, Some(_)) => {
+                let accepted = "no pictures to go between: a scheduler starts from noise";
+                return Err(Error::value("the scheduler", "given", accepted));
             }
-            _ => (canvas.diffusion.plan(&options.config)?, None),
+            (Start::Pictures { ends: [a, b], t }, None) => {
+                (canvas.diffusion.plan_from(&options.config, *t)?, Some([canvas.load(a)?, canvas.load(b)?]), None)
+            }
+            (_, Some(scheduler)) => {
+                let recipe = scheduler.recipe(&canvas.diffusion, options.config.steps)?;
+                canvas.threshold = recipe.threshold;
+                (recipe.plan, None, Some(recipe.start))
+            }
+            (_, None) => (canvas.diffusion.plan(&options.config)?, None, None),
         };
-        Ok(Self { canvas, options, plan, ends })
+        Ok(Self { canvas, options, plan, ends, start_std })
     }
 
     /// Network evaluations of one batch.
@@ -109,9 +123,9 @@ impl Sampler {
         let count = self.canvas.batch.min(self.options.count.saturating_sub(first));
         let mut source = self.source(first, index);
         let x = match &self.options.start {
-            Start::Counter | Start::Torch => self.canvas.start(&self.plan, self.canvas.noise(&mut source, count)?),
+            Start::Counter | Start::Torch => self.start(self.canvas.noise(&mut source, count)?),
             Start::Given(noise) => self.given(noise, first, count),
-            Start::Between(a, b) => self.canvas.start(&self.plan, self.between(*a, *b, first..first + count)?),
+            Start::Between(a, b) => self.start(self.between(*a, *b, first..first + count)?),
             Start::Pictures { t, .. } => self.mixed(*t, first..first + count)?,
         };
         let denoiser = self.canvas.denoiser();
@@ -132,6 +146,15 @@ impl Sampler {
             out.extend(self.batch(index, &mut |_| {})?);
         }
         Ok(out)
+    }
+
+    /// Standard normal noise as x at the start.
+    fn start(&self, noise: Tensor<4>) -> Tensor<4> {
+        match self.start_std {
+            Some(1.0) => noise,
+            Some(std) => noise * std,
+            None => self.canvas.start(&self.plan, noise),
+        }
     }
 
     fn source(&self, first: usize, index: usize) -> NoiseSource {

@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use difusi_process::diffusers::{Loaded, SchedulerConfig};
+use difusi_process::diffusers::{Loaded, Recipe, Request, SchedulerConfig};
+use difusi_process::{Choice, Diffusion};
 use difusi_store::{atomic::write_bytes, read_text};
 
-use crate::Error;
+use crate::{Error, ModelCard};
 
 /// Where a pipeline's folder keeps it.
 const PLACES: [&str; 2] = ["scheduler/scheduler_config.json", "scheduler_config.json"];
@@ -27,6 +28,59 @@ pub fn read_scheduler(path: &Path) -> Result<Loaded, Error> {
 pub fn write_scheduler(path: &Path, config: &SchedulerConfig) -> Result<(), Error> {
     let path = if path.is_dir() { path.join(PLACES[1]) } else { path.to_path_buf() };
     Ok(write_bytes(&path, config.to_json().as_bytes())?)
+}
+
+/// The scheduler that samples a model as its card says, and what of that diffusers has no keys for.
+///
+/// # Errors
+/// Processes and predictions that no class of diffusers has.
+pub fn scheduler_of(card: &ModelCard) -> Result<Loaded, Error> {
+    Ok(SchedulerConfig::describing(&card.diffusion, &card.sample)?)
+}
+
+/// Sampling a model of difusi with a scheduler of diffusers, step for step as diffusers does.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SchedulerRun {
+    /// The scheduler.
+    pub config: SchedulerConfig,
+    /// DDIM's noise, in [0, 1]: an argument there, not part of the config. Default 0.
+    pub eta: f64,
+}
+
+/// alpha and sigma of the model and of its scheduler are the same to this; diffusers' betas are f32.
+const SAME: f64 = 1e-4;
+
+impl SchedulerRun {
+    /// What to run in `steps` steps with a model of this process.
+    ///
+    /// # Errors
+    /// A scheduler of another schedule, length or prediction than the model was trained with; requests that its class does not take.
+    pub(crate) fn recipe(&self, model: &Diffusion, steps: usize) -> Result<Recipe, Error> {
+        let recipe = self.config.recipe(&Request { eta: self.eta, ..Request::steps(steps) })?;
+        let (own, other) = (&model.process, &recipe.diffusion.process);
+        let trained = |value: String| format!("{value}, as the model was trained with");
+        if own.timesteps() != other.timesteps() {
+            let accepted = trained(own.timesteps().to_string());
+            return Err(Error::value("the scheduler's num_train_timesteps", other.timesteps(), accepted));
+        }
+        if model.prediction != recipe.diffusion.prediction {
+            let found = recipe.diffusion.prediction.kind();
+            return Err(Error::value("the scheduler's prediction", found, trained(model.prediction.kind().into())));
+        }
+        if recipe.plan.variance().is_learned() && !model.variance.is_learned() {
+            return Err(Error::value("the scheduler's variance_type", "learned_range", trained("a fixed one".into())));
+        }
+        for t in 0..own.timesteps() {
+            let [a, b] = [own, other].map(|process| process.level(t as f64));
+            let scale = 1.0 + a.sigma;
+            if (a.alpha - b.alpha).abs() > SAME || (a.sigma - b.sigma).abs() > SAME * scale {
+                let accepted = trained(format!("{:.6}", a.alpha * a.alpha));
+                let key = format!("alpha-bar at step {t} of the scheduler's schedule");
+                return Err(Error::value(key, format!("{:.6}", b.alpha * b.alpha), accepted));
+            }
+        }
+        Ok(recipe)
+    }
 }
 
 fn file_of(path: &Path) -> PathBuf {

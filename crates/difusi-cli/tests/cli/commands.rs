@@ -52,6 +52,33 @@ fn every_kind_of_output() {
     place.ok(&["sample", "r", "--weights", "raw", "-n", "1", "-o", "raw.png"]);
 }
 
+/// A model's own scheduler_config.json draws its pictures, an edited one other pictures, and one of another schedule none.
+#[test]
+fn schedulers_of_diffusers() {
+    let place = Place::new();
+    place.train("r", 3, &[]);
+    place.ok(&["convert", "r", "s.json"]);
+    place.ok(&["sample", "r", "--steps", "10", "--set", "solver.eps=network", "-n", "4", "-o", "own.png"]);
+    place.ok(&["sample", "r", "--scheduler", "s.json", "--steps", "10", "-n", "4", "-o", "theirs.png"]);
+    let [own, theirs] = ["own.png", "theirs.png"].map(|f| pixels(&place.path(f)));
+    assert!(own.iter().zip(&theirs).all(|(x, y)| x.abs_diff(*y) <= 1), "{own:?} {theirs:?}");
+    let text = std::fs::read_to_string(place.path("s.json")).unwrap();
+    let write = |name: &str, from: &str, to: &str| {
+        assert!(text.contains(from), "{text}");
+        std::fs::write(place.path(name), text.replace(from, to)).unwrap();
+    };
+    write("euler.json", "DDIMScheduler", "EulerAncestralDiscreteScheduler");
+    place.ok(&["sample", "r", "--scheduler", "euler.json", "--steps", "10", "-n", "4", "-o", "euler.png"]);
+    assert_ne!(own, pixels(&place.path("euler.png")));
+    write("other.json", "squaredcos_cap_v2", "linear");
+    let e = place.fails(1, &["sample", "r", "--scheduler", "other.json", "-n", "1", "-o", "x.png"]);
+    assert!(e.contains("alpha-bar at step 0") && e.contains("trained with"), "{e}");
+    write("odd.json", "DDIMScheduler", "OddScheduler");
+    let e = place.fails(1, &["sample", "r", "--scheduler", "odd.json", "-n", "1", "-o", "x.png"]);
+    assert!(e.contains("OddScheduler; expected one of DDPMScheduler"), "{e}");
+    assert!(!place.path("x.png").exists());
+}
+
 /// The ends of an interpolation are the pictures of the two seeds, and given noise is used as it is.
 #[test]
 fn interpolation_ends_at_its_seeds() {

@@ -11,6 +11,7 @@
 //! | `spacing`, `sigmas`, `flow` | visited steps and lists of sigmas |
 //! | `ladder`, `stages` | levels of a run, and one stage per network evaluation |
 //! | `solver`, `recipe` | which solver, prediction and threshold |
+//! | `export` | a model's own config as a scheduler's |
 //!
 //! # Where diffusers and the papers disagree
 //!
@@ -61,6 +62,7 @@ mod check;
 mod check_request;
 mod class;
 mod config;
+mod export;
 mod flow;
 mod ladder;
 mod recipe;

@@ -7,6 +7,7 @@ mod common;
 mod config;
 mod diffusers_alone;
 mod diffusers_config;
+mod diffusers_export;
 mod diffusers_solvers;
 mod diffusers_steps;
 mod edit;
