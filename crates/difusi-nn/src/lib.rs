@@ -4,6 +4,7 @@
 //! Deliberately absent: schedules, losses, optimisers, files. A network does not know which device it runs on.
 
 mod error;
+pub mod features;
 pub mod layers;
 pub mod params;
 pub mod unet;

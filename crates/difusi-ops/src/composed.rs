@@ -7,10 +7,10 @@ use burn::tensor::{
     DType, FloatDType, Tensor,
     activation::{silu, softmax},
     module,
-    ops::ConvOptions,
+    ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions},
 };
 
-use crate::{AttentionKind, ConvSpec, Groups};
+use crate::{AttentionKind, ConvSpec, Groups, Pooling};
 
 /// The tensor as it is computed with.
 fn wide<const D: usize>(x: Tensor<D>) -> Tensor<D> {
@@ -170,6 +170,38 @@ pub fn pixel_unshuffle2(x: Tensor<4>) -> Tensor<4> {
     x.reshape([batch, height / 2, 2, width / 2, 2, channels]) // b h p1 w p2 c
         .permute([0, 1, 3, 5, 2, 4]) // b h w c p1 p2
         .reshape([batch, height / 2, width / 2, 4 * channels])
+}
+
+/// See [`crate::max_pool`].
+pub fn max_pool(x: Tensor<4>, Pooling { window, spec }: Pooling) -> Tensor<4> {
+    let x = x.permute([0, 3, 1, 2]);
+    let options = MaxPoolOptions {
+        kernel_size: [window; 2],
+        stride: [spec.stride; 2],
+        padding: spec.padding.map(|p| (p, p)),
+        dilation: [1, 1],
+        ceil_mode: false,
+    };
+    module::max_pool2d(x, options).permute([0, 2, 3, 1])
+}
+
+/// See [`crate::mean_pool`].
+pub fn mean_pool(x: Tensor<4>, Pooling { window, spec }: Pooling) -> Tensor<4> {
+    let x = x.permute([0, 3, 1, 2]);
+    let options = AvgPoolOptions {
+        kernel_size: [window; 2],
+        stride: [spec.stride; 2],
+        padding: spec.padding.map(|p| (p, p)),
+        count_include_pad: false,
+        ceil_mode: false,
+    };
+    module::avg_pool2d(x, options).permute([0, 2, 3, 1])
+}
+
+/// See [`crate::mean_pixels`].
+pub fn mean_pixels(x: Tensor<4>) -> Tensor<2> {
+    let [batch, height, width, channels] = x.dims();
+    x.reshape([batch, height * width, channels]).mean_dim(1).reshape([batch, channels])
 }
 
 /// See [`crate::row_sums`].

@@ -7,6 +7,7 @@ use burn_flex::FlexTensor;
 mod attention;
 mod conv;
 mod fork;
+pub(crate) mod inference;
 mod linear;
 mod norm;
 mod number;

@@ -5,6 +5,7 @@
 mod checkpoint;
 mod config;
 mod curve;
+mod features;
 mod golden;
 mod network;
 mod params;

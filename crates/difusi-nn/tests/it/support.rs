@@ -63,7 +63,7 @@ fn half(bits: u16) -> f32 {
 }
 
 /// SplitMix64 started at the FNV-1a hash of the name, in [-1, 1).
-fn uniform(name: &str, index: usize) -> f64 {
+pub(crate) fn uniform(name: &str, index: usize) -> f64 {
     let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
     let z = hash.wrapping_add((index as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
     let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

@@ -3,7 +3,10 @@
 //! A register tile of rows by columns walks down the depth; every sum runs in one order, whatever the tiles.
 
 use super::pack::{Block, Panel};
-use crate::simd::{Float, Kernel, Lanes, dispatch};
+use crate::{
+    Activation,
+    simd::{Float, Kernel, Lanes, dispatch},
+};
 
 /// `out[i] = start + Σ input[pixels[i] + r · row + k] · panel[r · run + k]` over `r < runs`, `k < run`.
 #[derive(Clone, Copy)]
@@ -22,6 +25,8 @@ pub(crate) struct Product<'a, F = f32> {
     pub start: &'a [F],
     /// … unless they carry on from what `out` holds.
     pub more: bool,
+    /// What is done to the sums last.
+    pub activation: Activation,
 }
 
 impl<F: Float> Product<'_, F> {
@@ -156,7 +161,14 @@ impl<F: Float> Tiles<'_, F> {
                     sums[p][v] = L::load(from.add(p * step + 16 * v));
                 }
             }
-            let sums = self.tile::<L, P, V>(x, weight, piece, sums);
+            let mut sums = self.tile::<L, P, V>(x, weight, piece, sums);
+            if self.of.activation == Activation::Relu && piece.r[1] == self.of.runs && piece.k[1] == self.of.run {
+                for p in 0..P {
+                    for v in 0..V {
+                        sums[p][v] = L::splat(F::ZERO).max(sums[p][v]);
+                    }
+                }
+            }
             for p in 0..P {
                 store::<L, V>(sums[p], out.add(p * self.step), valid);
             }

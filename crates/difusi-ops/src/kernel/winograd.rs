@@ -14,22 +14,24 @@ mod transform;
 mod weights;
 
 pub(crate) use gradient::weight_gradient;
+pub(crate) use weights::Filters;
 
-use std::marker::PhantomData;
+use std::{marker::PhantomData, sync::OnceLock};
 
 use rayon::prelude::*;
 
 use self::{
     tiles::{Grid, Read, SIDE, Squares, Write},
     transform::{Patch, Transform},
-    weights::{Filters, Source},
+    weights::Source,
 };
 use super::{
-    conv::ConvShape,
+    conv::{self, ConvShape, Target, Weights},
     pack::{Block, Direction, Panel, blocks},
     product::Product,
 };
 use crate::{
+    Activation,
     buffer::{Aligned, Shared, filled, with_parts},
     simd::{Stored, dispatch},
 };
@@ -73,11 +75,16 @@ fn runs(tiles: usize, channels: usize, bytes: usize) -> (usize, usize) {
 }
 
 /// `y = x ⋆ weight + bias`.
-pub(crate) fn conv2d<E: Stored>(x: &[E], weight: &[E::F], bias: &[E::F], shape: &ConvShape) -> Vec<E> {
+///
+/// # Safety
+/// As [`conv::conv2d_to`].
+pub(crate) unsafe fn conv2d_to<E: Stored>(x: &[E], of: &Weights<'_, E::F>, shape: &ConvShape, target: Target<E>) {
     let [out, inside, _, _] = shape.weight;
-    let filters = Source::new(weight, [out, inside], Direction::Forward);
-    let doubled = shape.doubled;
-    sweep(x, filters, bias, Sweep { source: shape.seen(), doubled, result: shape.y(), pad: shape.spec.padding[0] })
+    let filters = (Source::new(of.weight, [out, inside], Direction::Forward), &of.kept.filters);
+    let (doubled, step) = (shape.doubled, target.step);
+    let sweep = Sweep { source: shape.seen(), doubled, result: shape.y(), step, pad: shape.spec.padding[0] };
+    // SAFETY: the caller's promise is handed on.
+    unsafe { sweep_to(x, filters, of.bias, (sweep, target)) }
 }
 
 /// dL/dx from dL/dy; of a doubled image, the gradient of what the kernel sees.
@@ -85,7 +92,10 @@ pub(crate) fn input_gradient<E: Stored>(dy: &[E], weight: &[E::F], shape: &ConvS
     let [out, inside, _, _] = shape.weight;
     let filters = Source::new(weight, [out, inside], Direction::InputGradient);
     let pad = 2 - shape.spec.padding[0];
-    sweep(dy, filters, &[], Sweep { source: shape.y(), doubled: false, result: shape.seen(), pad })
+    let (result, filters) = (shape.seen(), (filters, &OnceLock::new()));
+    let sweep = Sweep { source: shape.y(), doubled: false, result, step: result[3], pad };
+    // SAFETY: there is room for the gradient, all of which is written.
+    unsafe { filled(result.iter().product(), |to| sweep_to(dy, filters, &[], (sweep, Target::whole(to, result[3])))) }
 }
 
 /// A pass from one batch of images to another.
@@ -94,6 +104,8 @@ struct Sweep {
     source: [usize; 4],
     doubled: bool,
     result: [usize; 4],
+    /// Values from one pixel of the result to the next.
+    step: usize,
     pad: usize,
 }
 
@@ -105,21 +117,31 @@ impl Sweep {
     /// What is read of a tile, and what is written.
     fn squares(&self) -> [Squares; 2] {
         let grid = self.grid();
-        let from = Squares { grid, dims: self.source, doubled: self.doubled, side: 6, before: self.pad };
-        [from, Squares { grid, dims: self.result, doubled: false, side: SIDE, before: 0 }]
+        let (dims, step) = (self.source, self.source[3]);
+        let from = Squares { grid, dims, step, doubled: self.doubled, side: 6, before: self.pad };
+        [from, Squares { grid, dims: self.result, step: self.step, doubled: false, side: SIDE, before: 0 }]
     }
 }
 
-fn sweep<E: Stored>(source: &[E], filters: Source<'_, E::F>, bias: &[E::F], sweep: Sweep) -> Vec<E> {
+/// The jobs of either way cover every tile once in all channels, and the tiles cover every pixel.
+///
+/// # Safety
+/// There is room for the result at the target.
+unsafe fn sweep_to<E: Stored>(
+    source: &[E],
+    (filters, made): (Source<'_, E::F>, &OnceLock<Filters<E::F>>),
+    bias: &[E::F],
+    (sweep, target): (Sweep, Target<E>),
+) {
     let [depth, columns] = filters.channels();
     // Transformed filters that do not fit into the cache are better not written to memory for a few tiles.
     let large = POSITIONS * depth * columns * size_of::<E::F>() > LARGE;
-    // SAFETY: the jobs of either cover every tile once in all channels, and the tiles cover every pixel.
+    // SAFETY: the caller's promise is handed on.
     unsafe {
-        filled(sweep.result.iter().product(), |result| match large && sweep.grid().count() <= FEW {
-            true => by_columns(source, filters, (bias, result), sweep),
-            false => by_tiles(source, &Filters::new(filters), (bias, result), sweep),
-        })
+        match large && sweep.grid().count() <= FEW {
+            true => by_columns(source, filters, (bias, target), sweep),
+            false => by_tiles(source, conv::kept(made, || Filters::new(filters)), (bias, target), sweep),
+        }
     }
 }
 
@@ -130,9 +152,10 @@ fn sweep<E: Stored>(source: &[E], filters: Source<'_, E::F>, bias: &[E::F], swee
 unsafe fn by_tiles<E: Stored>(
     source: &[E],
     filters: &Filters<E::F>,
-    (bias, result): (&[E::F], Shared<E>),
+    (bias, target): (&[E::F], Target<E>),
     sweep: Sweep,
 ) {
+    let Target { to: result, activation: last, .. } = target;
     let (grid, [from, to], depth) = (sweep.grid(), sweep.squares(), sweep.source[3]);
     let (wide, columns) = (depth.next_multiple_of(16), filters.columns());
     let mut start = Aligned::zeros(2 * columns);
@@ -151,14 +174,25 @@ unsafe fn by_tiles<E: Stored>(
             let pixels: Vec<usize> = (0..count).map(|i| i * wide).collect();
             for position in 0..POSITIONS {
                 let (input, panel) = (&rows[position * strides[0]..], filters.panel(position));
-                let product =
-                    Product { input, pixels: &pixels, runs: 1, run: depth, row: 0, panel, start: zeros, more: false };
+                let (start, activation) = (zeros, Activation::None);
+                let product = Product {
+                    input,
+                    pixels: &pixels,
+                    runs: 1,
+                    run: depth,
+                    row: 0,
+                    panel,
+                    start,
+                    more: false,
+                    activation,
+                };
                 product.into(&mut products[position * strides[1]..], columns);
             }
             let (from, stride, channels) = (products.as_ptr(), strides[1], [0, columns]);
             // SAFETY: the products are those of `count` tiles; there is room for the result, and these tiles are this job's.
             unsafe {
-                dispatch(Write { from, stride, bias, squares: to, channels, first, count, to: result.at(0), copy });
+                let to = (to, result.at(0));
+                dispatch(Write { from, stride, bias, last, squares: to.0, channels, first, count, to: to.1, copy });
             }
         });
     });
@@ -171,9 +205,10 @@ unsafe fn by_tiles<E: Stored>(
 unsafe fn by_columns<E: Stored>(
     source: &[E],
     filters: Source<'_, E::F>,
-    (bias, result): (&[E::F], Shared<E>),
+    (bias, target): (&[E::F], Target<E>),
     sweep: Sweep,
 ) {
+    let Target { to: result, activation: last, .. } = target;
     let ([from, to], [depth, columns], count) = (sweep.squares(), filters.channels(), sweep.grid().count());
     let (wide, padded) = (depth.next_multiple_of(16), columns.next_multiple_of(16));
     let rows = read_all::<_, Patch>(source, from);
@@ -194,14 +229,17 @@ unsafe fn by_columns<E: Stored>(
                     let panel = Panel { data, blocks: &[Block { first: 0, ..block }], depth: run, columns: width };
                     let input = &rows[position * stride_in..];
                     let more = part > 0;
-                    let product = Product { input, pixels: &pixels, runs: 1, run, row: 0, panel, start: zeros, more };
+                    let (start, activation) = (zeros, Activation::None);
+                    let product =
+                        Product { input, pixels: &pixels, runs: 1, run, row: 0, panel, start, more, activation };
                     product.into(&mut products[position * stride..], width);
                 }
             }
             let (from, channels, first) = (products.as_ptr(), [block.first, width], 0);
             // SAFETY: the products are those of all tiles; there is room for the result, and these channels are this job's.
             unsafe {
-                dispatch(Write { from, stride, bias, squares: to, channels, first, count, to: result.at(0), copy });
+                let to = (to, result.at(0));
+                dispatch(Write { from, stride, bias, last, squares: to.0, channels, first, count, to: to.1, copy });
             }
         });
     });

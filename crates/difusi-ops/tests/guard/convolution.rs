@@ -1,9 +1,9 @@
 //! Convolutions of all kernels, strides and paddings, direct and by Winograd's tiles, and linear layers.
 
-use burn::tensor::Tensor;
-use difusi_ops::{self as ops, ConvSpec};
+use burn::tensor::{Device, Tensor, TensorData};
+use difusi_ops::{self as ops, Activation, ConvSpec, FixedConv, Pooling};
 
-use crate::support::check;
+use crate::support::{check, check_work, numbers};
 
 /// Input and output channels: one, fewer than a vector, whole vectors, more, and more than one block of columns.
 const CHANNELS: [[usize; 2]; 8] = [[1, 1], [3, 17], [17, 3], [16, 16], [33, 65], [32, 64], [64, 33], [15, 130]];
@@ -115,5 +115,48 @@ fn linear() {
             let x: Tensor<2> = t[0].clone().reshape([rows, inside]);
             ops::linear(x, t[1].clone().reshape([out, inside]), Some(t[2].clone()))
         });
+    }
+}
+
+/// Fixed convolutions and pooling, on their own and in a place of a wider image.
+#[test]
+fn inference() {
+    let device = Device::flex();
+    let image = |dims: [usize; 4], seed: usize| {
+        Tensor::<4>::from_data(TensorData::new(numbers(dims.iter().product(), seed), dims), &device)
+    };
+    let results = |shape: [usize; 4], run: &dyn Fn(Option<(Tensor<4>, usize)>) -> Tensor<4>| {
+        let [b, h, w, c] = shape;
+        let floats = |y: Tensor<4>| y.into_data().try_to_vec::<f32>().expect("f32");
+        [(0, 0), (16, 0), (3, 5)].map(|(before, after)| match before + after {
+            0 => floats(run(None)),
+            more => floats(run(Some((image([b, h, w, c + more], 5), before)))),
+        })
+    };
+    for x in [[1, 9, 7, 16], [2, 8, 11, 33], [1, 12, 12, 3]] {
+        for (out, kernel) in [(16, [3, 3]), (33, [3, 3]), (80, [1, 1]), (17, [1, 7]), (48, [7, 1])] {
+            for stride in [1, 2] {
+                let spec = ConvSpec { stride, padding: kernel.map(|k| k / 2) };
+                check_work(&format!("fixed convolution {x:?} -> {out}, {kernel:?}, {spec:?}"), || {
+                    let weight = image([out, x[3], kernel[0], kernel[1]], 2);
+                    let bias = Tensor::from_data(TensorData::new(numbers(out, 3), [out]), &device);
+                    let (conv, x) = (FixedConv::new(weight, bias, spec, Activation::Relu), image(x, 1));
+                    let run = |into: Option<_>| match into {
+                        None => conv.forward(x.clone()),
+                        Some((y, first)) => conv.forward_into(x.clone(), y, first),
+                    };
+                    results(conv.output(x.dims()), &run).to_vec()
+                });
+            }
+        }
+        for pooling in [Pooling::new(3, 2, 0), Pooling::new(3, 1, 1), Pooling::new(2, 1, 0)] {
+            check_work(&format!("pooling {x:?} {pooling:?}"), || {
+                let x = image(x, 1);
+                let max = results(pooling.output(x.dims()), &|into| ops::max_pool(x.clone(), pooling, into));
+                let mean = results(pooling.output(x.dims()), &|into| ops::mean_pool(x.clone(), pooling, into));
+                let whole = ops::mean_pixels(x).into_data().try_to_vec::<f32>().expect("f32");
+                [max.to_vec(), mean.to_vec(), vec![whole]].concat()
+            });
+        }
     }
 }

@@ -3,6 +3,7 @@
 mod bf16;
 mod composed;
 mod differences;
+mod inference;
 mod properties;
 mod support;
 mod threads;

@@ -1,7 +1,9 @@
 //! The same bits, gradients included, at one, two, three and four threads.
 
 use burn::tensor::{Device, Tensor};
-use difusi_ops::{self as ops, AttentionKind, ConvSpec, LinearAttentionWeights, WeightDecay};
+use difusi_ops::{
+    self as ops, Activation, AttentionKind, ConvSpec, FixedConv, LinearAttentionWeights, Pooling, WeightDecay,
+};
 
 use crate::support::{Op, flat, inputs, run};
 
@@ -148,4 +150,32 @@ fn host_slices() {
         })
     };
     assert!((2..=4).all(|threads| result(threads) == result(1)));
+}
+
+/// Convolutions of fixed weights and pooling, side by side in one image.
+#[test]
+fn inference() {
+    let device = Device::flex();
+    let sizes = [3 * 21 * 19 * 32, 48 * 32 * 9, 48, 16 * 32 * 7];
+    let inputs = inputs(&sizes);
+    let tensor =
+        |i: usize| Tensor::<1>::from_data(burn::tensor::TensorData::new(inputs[i].clone(), [sizes[i]]), &device);
+    let bits = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+        pool.install(|| {
+            let x = tensor(0).reshape([3, 21, 19, 32]);
+            let long = ConvSpec { stride: 1, padding: [3, 0] };
+            let square =
+                FixedConv::new(tensor(1).reshape([48, 32, 3, 3]), tensor(2), ConvSpec::same(3), Activation::Relu);
+            let tall =
+                FixedConv::new(tensor(3).reshape([16, 32, 7, 1]), tensor(2).narrow(0, 0, 16), long, Activation::None);
+            let y = square.forward_into(x.clone(), Tensor::zeros([3, 21, 19, 128], &device), 0);
+            let y = tall.forward_into(x.clone(), y, 48);
+            let y = ops::mean_pool(x.clone(), Pooling::new(3, 1, 1), Some((y, 64)));
+            let y = ops::max_pool(x, Pooling::new(3, 1, 1), Some((y, 96)));
+            bits_of(&crate::support::floats(y))
+        })
+    };
+    let one = bits(1);
+    assert!((2..=4).all(|threads| bits(threads) == one), "inference depends on the number of threads");
 }

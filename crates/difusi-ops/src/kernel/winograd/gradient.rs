@@ -34,8 +34,15 @@ pub(crate) fn weight_gradient<E: Stored>(x: &[E], dy: &[E], shape: &ConvShape) -
     let gradient = Gradient {
         x,
         dy,
-        patches: Squares { grid, dims: shape.seen(), doubled: shape.doubled, side: 6, before: shape.spec.padding[0] },
-        tiles: Squares { grid, dims: shape.y(), doubled: false, side: SIDE, before: 0 },
+        patches: Squares {
+            grid,
+            dims: shape.seen(),
+            step: shape.x[3],
+            doubled: shape.doubled,
+            side: 6,
+            before: shape.spec.padding[0],
+        },
+        tiles: Squares { grid, dims: shape.y(), step: shape.weight[0], doubled: false, side: SIDE, before: 0 },
         blocks: blocks(out),
     };
     let [depth, padded] = [inside, out.next_multiple_of(16)];

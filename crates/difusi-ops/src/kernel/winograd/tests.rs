@@ -63,7 +63,7 @@ fn it_is_the_convolution_and_its_adjoints() {
         let s = shape(given);
         let (x, w) = (numbers::<f64>(s.x.iter().product(), 1), numbers::<f64>(s.weight.iter().product(), 2));
         let (b, dy) = (numbers::<f64>(s.weight[0], 3), numbers::<f64>(s.y().iter().product(), 4));
-        let y = conv2d(&x, &w, &b, &s);
+        let y = conv::conv2d(&x, &w, &b, &s);
         assert!(error(&y, &defined(&x, &w, &b, &s)) < 1e-13, "{s:?}");
         let none = vec![0.0; b.len()];
         let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
@@ -95,12 +95,12 @@ fn rounding_is_bounded() {
         let s = shape(given);
         let (x, w) = (numbers::<f32>(s.x.iter().product(), 1), numbers::<f32>(s.weight.iter().product(), 2));
         let (b, dy) = (numbers::<f32>(s.weight[0], 3), numbers::<f32>(s.y().iter().product(), 4));
-        let exact = conv2d(&wide(&x), &wide(&w), &wide(&b), &s);
+        let exact = conv::conv2d(&wide(&x), &wide(&w), &wide(&b), &s);
         let (dw, db) = weight_gradient(&wide(&x), &wide(&dy), &s);
         let dx = input_gradient(&wide(&dy), &wide(&w), &s);
         let got = weight_gradient(&x, &dy, &s);
         let errors = [
-            error(&wide(&conv2d(&x, &w, &b, &s)), &exact),
+            error(&wide(&conv::conv2d(&x, &w, &b, &s)), &exact),
             error(&wide(&input_gradient(&dy, &w, &s)), &dx),
             error(&wide(&got.0), &dw),
             error(&wide(&got.1), &db),

@@ -6,7 +6,10 @@
 use std::marker::PhantomData;
 
 use super::transform::{Square, Tile, Transform, square};
-use crate::simd::{Float, Kernel, Lanes, Stored};
+use crate::{
+    Activation,
+    simd::{Float, Kernel, Lanes, Stored},
+};
 
 /// Pixels of a tile in each direction.
 pub(super) const SIDE: usize = 4;
@@ -43,6 +46,8 @@ impl Grid {
 pub(super) struct Squares {
     pub grid: Grid,
     pub dims: [usize; 4],
+    /// Values from one pixel to the next: the channels, or more where these are some of an image's.
+    pub step: usize,
     /// Whether each pixel in memory counts for two by two: the images lie there at half this height and width.
     pub doubled: bool,
     pub side: usize,
@@ -62,7 +67,7 @@ struct Place {
 
 impl Squares {
     fn place(&self, tile: usize) -> Place {
-        let [_, height, width, channels] = self.dims;
+        let [_, height, width, _] = self.dims;
         let [image, y, x] = self.grid.at(tile);
         let first = [y as isize - self.before as isize, x as isize - self.before as isize];
         let inside = |first: isize, n: usize| {
@@ -71,7 +76,7 @@ impl Squares {
         };
         let (rows, columns) = (inside(first[0], height), inside(first[1], width));
         let pixels = if self.doubled { height * width / 4 } else { height * width };
-        Place { image: image * pixels * channels, first, rows, columns }
+        Place { image: image * pixels * self.step, first, rows, columns }
     }
 
     /// Whether all of the square lies in the image, in whole vectors.
@@ -82,11 +87,11 @@ impl Squares {
 
     /// Value `(row, column, 0)` of a square, counted from the start of the images.
     fn offset(&self, place: &Place, row: usize, column: usize) -> usize {
-        let [_, _, width, channels] = self.dims;
+        let [_, _, width, _] = self.dims;
         let (y, x) = (place.first[0] + row as isize, place.first[1] + column as isize);
         let (y, x) = (y as usize, x as usize);
         let pixel = if self.doubled { y / 2 * (width / 2) + x / 2 } else { y * width + x };
-        place.image + pixel * channels
+        place.image + pixel * self.step
     }
 
     /// Channels rounded up to whole vectors.
@@ -129,15 +134,15 @@ impl<F: Float, E: Stored<F = F>, T: Transform> Kernel<F> for Read<'_, E, T> {
                 if squares.is_whole(&place) {
                     let at = self.source.as_ptr().add(squares.offset(&place, 0, 0));
                     for c in (0..channels).step_by(16) {
-                        let from = Square { at: at.add(c), row: width * channels, step: channels };
-                        square::<L, T, E, F>(from, Square::positions(to.add(c), self.stride), zero);
+                        let from = Square { at: at.add(c), row: width * squares.step, step: squares.step };
+                        square::<L, T, E, F, false>(from, Square::positions(to.add(c), self.stride), zero);
                     }
                 } else {
                     copy_in(self.source, &squares, &place, self.copy);
                     for c in (0..padded).step_by(16) {
                         let at = self.copy.as_ptr().add(c);
                         let from = Square { at, row: squares.side * padded, step: padded };
-                        square::<L, T, F, F>(from, Square::positions(to.add(c), self.stride), zero);
+                        square::<L, T, F, F, false>(from, Square::positions(to.add(c), self.stride), zero);
                     }
                 }
             }
@@ -173,6 +178,8 @@ pub(super) struct Write<'a, E: Stored> {
     pub from: *const E::F,
     pub stride: usize,
     pub bias: &'a [E::F],
+    /// What is done to the sums last.
+    pub last: Activation,
     pub squares: Squares,
     /// The first channel, and how many with their padding: what a row holds.
     pub channels: [usize; 2],
@@ -185,8 +192,21 @@ pub(super) struct Write<'a, E: Stored> {
 impl<F: Float, E: Stored<F = F>> Kernel<F> for Write<'_, E> {
     #[inline(always)]
     unsafe fn run<L: Lanes<F = F>>(self) {
+        // SAFETY: the caller's promise is handed on.
+        unsafe {
+            match self.last {
+                Activation::None => self.tiles::<L, false>(),
+                Activation::Relu => self.tiles::<L, true>(),
+            }
+        }
+    }
+}
+
+impl<F: Float, E: Stored<F = F>> Write<'_, E> {
+    #[inline(always)]
+    unsafe fn tiles<L: Lanes<F = F>, const RELU: bool>(self) {
         let (squares, [from_channel, padded]) = (self.squares, self.channels);
-        let [_, _, width, channels] = squares.dims;
+        let ([_, _, width, _], step) = (squares.dims, squares.step);
         assert!(from_channel + padded <= squares.padded() && self.bias.len() >= from_channel + padded);
         assert!(squares.side == SIDE && self.copy.len() >= squares.scratch());
         for i in 0..self.count {
@@ -197,16 +217,16 @@ impl<F: Float, E: Stored<F = F>> Kernel<F> for Write<'_, E> {
                 if squares.is_whole(&place) {
                     let at = self.to.add(squares.offset(&place, 0, 0) + from_channel);
                     for c in (0..padded).step_by(16) {
-                        let to = Square { at: at.add(c), row: width * channels, step: channels };
+                        let to = Square { at: at.add(c), row: width * step, step };
                         let from = Square::positions(from.add(c), self.stride);
-                        square::<L, Tile, F, E>(from, to, L::load(bias.add(c)));
+                        square::<L, Tile, F, E, RELU>(from, to, L::load(bias.add(c)));
                     }
                 } else {
                     for c in (0..padded).step_by(16) {
                         let at = self.copy.as_mut_ptr().add(c);
                         let to = Square { at, row: SIDE * padded, step: padded };
                         let from = Square::positions(from.add(c), self.stride);
-                        square::<L, Tile, F, F>(from, to, L::load(bias.add(c)));
+                        square::<L, Tile, F, F, RELU>(from, to, L::load(bias.add(c)));
                     }
                     copy_out(self.copy, &squares, (&place, self.channels), self.to);
                 }

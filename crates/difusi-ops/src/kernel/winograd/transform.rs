@@ -130,12 +130,13 @@ impl<P> Square<P> {
     }
 }
 
-/// Sixteen two-dimensional transforms at once: rows and columns of `from` through `T`, plus `add`, into `to`.
+/// Sixteen two-dimensional transforms at once: rows and columns of `from` through `T`, plus `add`, into `to`; what is negative
+/// becomes 0 where `RELU`.
 ///
 /// # Safety
 /// As [`Lanes`]; `from` and `to` are valid for the squares of sixteen numbers that `T` takes and gives.
 #[inline(always)]
-pub(super) unsafe fn square<L: Lanes, T: Transform, S: Stored<F = L::F>, R: Stored<F = L::F>>(
+pub(super) unsafe fn square<L: Lanes, T: Transform, S: Stored<F = L::F>, R: Stored<F = L::F>, const RELU: bool>(
     from: Square<*const S>,
     to: Square<*mut R>,
     add: L,
@@ -156,7 +157,8 @@ pub(super) unsafe fn square<L: Lanes, T: Transform, S: Stored<F = L::F>, R: Stor
         for i in 0..T::GIVES {
             let y = T::apply(half[i]);
             for j in 0..T::GIVES {
-                R::store::<L>(y[j].add(add), to.at.add(i * to.row + j * to.step));
+                let y = y[j].add(add);
+                R::store::<L>(if RELU { zero.max(y) } else { y }, to.at.add(i * to.row + j * to.step));
             }
         }
     }

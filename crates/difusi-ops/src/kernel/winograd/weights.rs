@@ -53,7 +53,7 @@ impl<'a, F: Float> Source<'a, F> {
 }
 
 /// The transformed filters: for each position a panel `[depth][columns]`.
-pub(super) struct Filters<F> {
+pub(crate) struct Filters<F> {
     data: Aligned<F>,
     blocks: Vec<Block>,
     depth: usize,
@@ -151,7 +151,7 @@ impl<F: Float> Kernel<F> for Pack<'_, F> {
             for column in (0..width).step_by(16) {
                 unsafe {
                     let taps = self.of.taps::<L>(row, first + column);
-                    square::<L, Filter, F, F>(
+                    square::<L, Filter, F, F, false>(
                         Square { at: taps.as_ptr().cast(), row: 48, step: 16 },
                         Square::positions(self.to.add((row - self.rows[0]) * width + column), self.step),
                         L::constant(0.0),
@@ -212,7 +212,7 @@ impl<F: Float> Unpack<'_, F> {
                 from = Square::positions(total.as_ptr().cast(), 16);
             }
             let to = Square { at: taps.as_mut_ptr().cast(), row: 48, step: 16 };
-            square::<L, FilterGradient, F, F>(from, to, L::constant(0.0));
+            square::<L, FilterGradient, F, F, false>(from, to, L::constant(0.0));
         }
         taps
     }
