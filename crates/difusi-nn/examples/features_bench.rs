@@ -4,8 +4,6 @@
 //! images, wall clock and processor time of all threads (0 off Linux); `profile NETWORK BATCH` answers with the time of each op.
 //! Weights come from a formula that keeps a signal at its size; what they are does not matter here.
 
-#![expect(clippy::print_stdout, reason = "a program that answers on its standard output")]
-
 use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
 use std::time::Instant;
