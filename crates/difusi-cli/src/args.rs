@@ -271,7 +271,7 @@ pub(crate) enum DataCommand {
     },
     /// Download a data set into the cache (or `--out`): mnist, fashion-mnist or cifar10.
     Fetch {
-        /// mnist, fashion-mnist or cifar10.
+        /// mnist, fashion-mnist or cifar10; or inception, the weights of the FID network.
         name: String,
         /// Where to put it (default: the cache that `train` looks into).
         #[arg(short, long, value_name = "DIR")]

@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use difusi::core::{Draw, ImageSize, Noise};
-use difusi::data::{DataConfig, DataInfo, FetchEvent, FetchOptions, NamedSet, OpenOptions, Search, fetch, guess, info};
+use difusi::data::{
+    DataConfig, DataInfo, FetchEvent, FetchOptions, NamedSet, NamedWeights, OpenOptions, Search, fetch, fetch_weights,
+    guess, info,
+};
 use difusi::save_grid;
 use difusi::store::Picture;
 
@@ -124,14 +127,34 @@ fn preview(wanted: &Preview<'_>, json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What can be fetched.
+#[derive(Clone, Copy)]
+enum Named {
+    Set(NamedSet),
+    Weights(NamedWeights),
+}
+
+impl Named {
+    fn parse(name: &str) -> anyhow::Result<Self> {
+        match NamedWeights::ALL.into_iter().find(|w| w.name() == name) {
+            Some(weights) => Ok(Self::Weights(weights)),
+            None => Ok(Self::Set(name.parse().map_err(|e: difusi::data::DataError| usage(e.to_string()))?)),
+        }
+    }
+}
+
 fn bring(name: &str, out: Option<PathBuf>, mirror: Option<String>, json: bool) -> anyhow::Result<()> {
-    let set: NamedSet = name.parse().map_err(|e: difusi::data::DataError| usage(e.to_string()))?;
-    let dest = out.or_else(|| Search::from_env().cache_of(set));
+    let what = Named::parse(name)?;
+    let cache = Search::from_env();
+    let dest = out.or_else(|| match what {
+        Named::Set(set) => cache.cache_of(set),
+        Named::Weights(weights) => cache.cache_of_weights(weights),
+    });
     let dest = dest.context("there is no home folder to keep a cache in; name a folder with --out DIR")?;
     let defaults = FetchOptions::default();
     let options = FetchOptions { mirror: mirror.or(defaults.mirror.clone()), ..defaults };
     let mut progress: Option<Progress> = None;
-    let fetched = fetch(set, &dest, &options, &mut |event| match event {
+    let mut tell = |event| match event {
         FetchEvent::Present { file } => errln!("{file}: already there"),
         FetchEvent::Started { url, resumed_from: 0, .. } => errln!("{url}"),
         FetchEvent::Started { url, resumed_from, .. } => errln!("{url} from {}", bytes(resumed_from)),
@@ -149,7 +172,11 @@ fn bring(name: &str, out: Option<PathBuf>, mirror: Option<String>, json: bool) -
             }
         }
         FetchEvent::Unpacked { files } => errln!("unpacked {files} files"),
-    })?;
+    };
+    let fetched = match what {
+        Named::Set(set) => fetch(set, &dest, &options, &mut tell)?,
+        Named::Weights(weights) => fetch_weights(weights, &dest, &options, &mut tell)?,
+    };
     if json {
         outln!("{}", serde_json::json!({ "folder": fetched.folder, "received_bytes": fetched.received }));
     } else {

@@ -128,8 +128,8 @@ pub enum DataError {
         /// The folder.
         path: PathBuf,
     },
-    /// A name that is no known data set.
-    #[error("`{name}` is no known data set; expected mnist, fashion-mnist or cifar10")]
+    /// A name that is no known data set or weights.
+    #[error("`{name}` is no known data set; expected mnist, fashion-mnist, cifar10 or inception (weights)")]
     UnknownSet {
         /// What was asked for.
         name: String,

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::{DataError, NamedSet};
+use crate::{DataError, NamedSet, NamedWeights};
 
 /// The places where data may lie. A value, so that tests need no environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,6 +31,29 @@ impl Search {
     /// Where `difusi data fetch` puts a named set; `None` on a machine without a home folder.
     pub fn cache_of(&self, set: NamedSet) -> Option<PathBuf> {
         self.cache.as_ref().map(|c| c.join(set.name()))
+    }
+
+    /// Where `difusi data fetch` puts weights; `None` on a machine without a home folder.
+    pub fn cache_of_weights(&self, weights: NamedWeights) -> Option<PathBuf> {
+        self.cache.as_ref().map(|c| c.join(weights.name()))
+    }
+
+    /// The file of published weights: in `$DIFUSI_DATA` or its folder of that name, or in the cache.
+    ///
+    /// # Errors
+    /// [`DataError::NotFound`] names the places and the command that fetches it.
+    pub fn weights(&self, weights: NamedWeights) -> Result<PathBuf, DataError> {
+        let below = |root: &PathBuf| [root.join(weights.name()), root.clone()];
+        let folders = self.root.iter().flat_map(below).chain(self.cache_of_weights(weights));
+        let files: Vec<PathBuf> = folders.map(|f| f.join(weights.file_name())).collect();
+        match files.iter().find(|f| f.is_file()) {
+            Some(file) => Ok(file.clone()),
+            None => Err(DataError::NotFound {
+                what: format!("weights `{weights}`"),
+                looked: files.iter().map(|f| f.display().to_string()).collect(),
+                hint: format!("run `difusi data fetch {weights}`, or name a file: `{weights}:FILE`"),
+            }),
+        }
     }
 
     /// The first place for which `holds` is true. `what` names the data in the error, `files` what a place must have.
@@ -118,6 +141,20 @@ mod tests {
         put("given/mnist");
         assert_eq!(find(&with("given")).unwrap(), dir.path().join("given/mnist"));
         assert!(find(&with("empty")).is_err());
+    }
+
+    #[test]
+    fn weights_are_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let (s, which) = (search(dir.path()), NamedWeights::Inception);
+        let e = s.weights(which).unwrap_err().to_string();
+        assert!(e.contains("`difusi data fetch inception`") && e.contains("cache"), "{e}");
+        for place in ["cache/inception", "root", "root/inception"] {
+            std::fs::create_dir_all(dir.path().join(place)).unwrap();
+            let file = dir.path().join(place).join(which.file_name());
+            std::fs::write(&file, "").unwrap();
+            assert_eq!(s.weights(which).unwrap(), file);
+        }
     }
 
     #[test]

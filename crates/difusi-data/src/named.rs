@@ -1,4 +1,4 @@
-//! The published sets that have a name: where they come from and what their folders are called.
+//! What is published under a name: data sets and weights, where they come from and what their folders are called.
 
 use std::fmt;
 use std::str::FromStr;
@@ -29,6 +29,7 @@ pub(crate) struct RemoteFile {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Checksum {
     Md5(&'static str),
+    /// Or the digits it begins with, where only these are published.
     Sha256(&'static str),
 }
 
@@ -56,6 +57,55 @@ const FASHION: [RemoteFile; 4] = [
 ];
 const CIFAR10: [RemoteFile; 1] =
     [file("cifar-10-binary.tar.gz", Checksum::Md5("c32a1d4ab5d03f1284b67883e8d87530"), 256)];
+
+/// Published weights that [`crate::fetch_weights()`] can bring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NamedWeights {
+    /// The Inception-v3 of the Frechet Inception Distance: pytorch-fid's port of TensorFlow's network of 2015-12-05. 91 MiB.
+    Inception,
+}
+
+/// By PyTorch's custom the file's name ends with the first eight digits of its SHA-256.
+const INCEPTION: RemoteFile = file("pt_inception-2015-12-05-6726825d.pth", Checksum::Sha256("6726825d"), 128);
+
+impl NamedWeights {
+    /// All of them.
+    pub const ALL: [Self; 1] = [Self::Inception];
+
+    /// The name in commands, and of its folder in the cache.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Inception => "inception",
+        }
+    }
+
+    /// The file's name.
+    pub const fn file_name(self) -> &'static str {
+        self.file().name
+    }
+
+    pub(crate) const fn file(self) -> &'static RemoteFile {
+        match self {
+            Self::Inception => &INCEPTION,
+        }
+    }
+
+    /// Addresses of the file, in the order they are tried; it need not have its name there.
+    pub const fn addresses(self) -> &'static [&'static str] {
+        match self {
+            Self::Inception => &[
+                "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
+                "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth",
+            ],
+        }
+    }
+}
+
+impl fmt::Display for NamedWeights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
 
 impl NamedSet {
     /// All of them.

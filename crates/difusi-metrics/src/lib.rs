@@ -6,6 +6,12 @@
 
 mod error;
 mod extract;
+mod network;
+mod resize;
+mod source;
 
 pub use error::MetricsError;
 pub use extract::{Extracted, FeatureExtractor, ImageBatch};
+pub use network::NetworkFeatures;
+pub use resize::Resize;
+pub use source::{FeatureOptions, FeatureSource, OpenOther};

@@ -45,7 +45,11 @@ fn empty_and_broken_folders_are_errors() {
     std::fs::create_dir(place.path("empty")).unwrap();
     assert!(place.fails(1, &["train", "folder", "--data", "empty"]).contains("empty"));
     assert!(place.fails(1, &["data", "info", "absent"]).contains("absent"));
-    assert!(place.fails(2, &["data", "fetch", "imagenet"]).contains("fashion-mnist"));
+    let said = place.fails(2, &["data", "fetch", "imagenet"]);
+    assert!(said.contains("fashion-mnist") && said.contains("inception"), "{said}");
+    let nobody = ["data", "fetch", "inception", "--mirror", "http://127.0.0.1:1", "--out", "weights"];
+    let said = place.fails(1, &nobody);
+    assert!(said.contains("cannot fetch pt_inception-2015-12-05-6726825d.pth"), "{said}");
     assert!(place.fails(1, &["train", "folder"]).contains("--data"));
     assert!(!place.path("runs").exists());
 }

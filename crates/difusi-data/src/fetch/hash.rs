@@ -29,9 +29,9 @@ fn hash<D: Digest>(path: &Path) -> Result<String, DataError> {
     }
 }
 
-/// Whether a file has the checksum; the error is (found, expected).
+/// Whether a file has the checksum, or one that begins with it; the error is (found, expected).
 pub(super) fn check(path: &Path, expected: Checksum) -> Result<Result<(), (String, &'static str)>, DataError> {
     let found = of_file(path, expected)?;
     let (Checksum::Md5(wanted) | Checksum::Sha256(wanted)) = expected;
-    Ok(if found == wanted { Ok(()) } else { Err((found, wanted)) })
+    Ok(if found.starts_with(wanted) { Ok(()) } else { Err((found, wanted)) })
 }

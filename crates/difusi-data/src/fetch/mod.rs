@@ -1,4 +1,4 @@
-//! Brings the named sets from their official mirrors: checksum, resume, several mirrors, the environment's proxy.
+//! Brings the named sets and weights from their official mirrors: checksum, resume, several mirrors, the environment's proxy.
 //!
 //! A file grows as `NAME.part`, is hashed when whole, and only then gets its name: what has its name is right.
 //! Deliberately absent: parallel downloads, any set without a published checksum.
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::named::RemoteFile;
-use crate::{DataError, NamedSet};
+use crate::{DataError, NamedSet, NamedWeights};
 
 /// How to fetch; [`FetchOptions::default`] reads the environment.
 #[derive(Clone, Debug)]
@@ -130,6 +130,26 @@ pub fn fetch(
     Ok(Fetched { folder: dest.to_path_buf(), received })
 }
 
+/// Fetches published weights into the folder `dest` ([`crate::Search::weights`] looks in the folder of their name in the cache). As
+/// [`fetch`].
+///
+/// # Errors
+/// As [`fetch`].
+pub fn fetch_weights(
+    weights: NamedWeights,
+    dest: &Path,
+    options: &FetchOptions,
+    progress: &mut dyn FnMut(FetchEvent),
+) -> Result<Fetched, DataError> {
+    std::fs::create_dir_all(dest).map_err(DataError::io("create", dest))?;
+    let _lock = alone(dest)?;
+    let file = weights.file();
+    let official = || weights.addresses().iter().map(|&a| a.to_owned()).collect();
+    let urls = mirrored(weights.name(), file, options).unwrap_or_else(official);
+    let received = http::download(file, &urls, dest, options, progress)?;
+    Ok(Fetched { folder: dest.to_path_buf(), received })
+}
+
 /// A lock on the folder until it is dropped: two fetches would write the same `.part`. Where folders cannot be opened or locked
 /// (Windows, some network drives) there is none.
 fn alone(dest: &Path) -> Result<Option<File>, DataError> {
@@ -142,11 +162,12 @@ fn alone(dest: &Path) -> Result<Option<File>, DataError> {
 
 /// Addresses of a file in the order they are tried.
 fn urls(set: NamedSet, file: &RemoteFile, options: &FetchOptions) -> Vec<String> {
-    match &options.mirror {
-        Some(m) => {
-            let m = m.trim_end_matches('/');
-            vec![format!("{m}/{set}/{}", file.name), format!("{m}/{}", file.name)]
-        }
-        None => set.mirrors().iter().map(|m| format!("{m}/{}", file.name)).collect(),
-    }
+    let official = || set.mirrors().iter().map(|m| format!("{m}/{}", file.name)).collect();
+    mirrored(set.name(), file, options).unwrap_or_else(official)
+}
+
+/// Addresses of a file at the mirror that replaces the official ones, if one does.
+fn mirrored(name: &str, file: &RemoteFile, options: &FetchOptions) -> Option<Vec<String>> {
+    let mirror = options.mirror.as_ref()?.trim_end_matches('/');
+    Some(vec![format!("{mirror}/{name}/{}", file.name), format!("{mirror}/{}", file.name)])
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::{shared_data, write};
 use crate::fetch::download;
 use crate::named::{Checksum, RemoteFile};
-use crate::{DataError, FetchEvent, FetchOptions, NamedSet, fetch};
+use crate::{DataError, FetchEvent, FetchOptions, NamedSet, NamedWeights, fetch, fetch_weights};
 
 /// How the server answers.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -264,6 +264,38 @@ fn mnist_from_a_mirror() {
         let opened = crate::DataConfig::Idx(config).open(&crate::OpenOptions { search, ..Default::default() }).unwrap();
         assert_eq!(opened.count(), 10_000);
     }
+}
+
+/// Where only the first digits of a checksum are published they are what counts.
+#[test]
+fn a_checksum_by_its_first_digits() {
+    for (digits, right) in [("6bcecbb0", true), ("6726825d", false)] {
+        let (dir, server) = (tempfile::tempdir().unwrap(), good(body(), Manner::Good));
+        let file = RemoteFile { checksum: Checksum::Sha256(digits), ..FILE };
+        let result = download(&file, &[server.url("f.bin")], dir.path(), &options(), &mut |_| {});
+        match right {
+            true => check_whole(dir.path()),
+            false => {
+                let e = result.unwrap_err().to_string();
+                assert!(e.contains("expected 6726825d"), "{e}");
+            }
+        }
+    }
+}
+
+/// Weights are asked for at a mirror's either place, hashed, and refused where they are something else.
+#[test]
+fn weights_from_a_mirror() {
+    let (dir, which) = (tempfile::tempdir().unwrap(), NamedWeights::Inception);
+    for prefix in ["inception/", ""] {
+        let name = format!("{prefix}{}", which.file_name());
+        let server = Server::start(vec![(name.clone(), body())], Manner::Good);
+        let options = FetchOptions { mirror: Some(server.url("")), ..options() };
+        let e = fetch_weights(which, &dir.path().join("inception"), &options, &mut |_| {}).unwrap_err().to_string();
+        assert!(e.contains("cannot fetch pt_inception") && e.contains("expected 6726825d"), "{e}");
+        assert!(server.requests().iter().any(|r| r.contains(&format!("/{name}"))), "{:?}", server.requests());
+    }
+    assert!(which.addresses().iter().all(|a| a.starts_with("https://") && a.ends_with("6726825d.pth")));
 }
 
 /// Two fetches into one folder would tear the same file: the second is refused, the first goes on.
