@@ -25,6 +25,7 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--cpu", action="store_true", help="processor time instead of time passed")
     parser.add_argument("--only", help="one of inception, mnist-cnn, resnet20")
+    parser.add_argument("--convs", type=int, metavar="BATCH", help="Inception's convolutions one by one, each with its ReLU")
     return parser.parse_args()
 
 
@@ -38,6 +39,8 @@ import torch.nn.functional as F  # noqa: E402
 from torch import nn  # noqa: E402
 
 WORK = [("inception", 16), ("inception", 32), ("mnist-cnn", 1000), ("resnet20", 256)]
+# How often a single convolution is run: the clock of a process ticks slowly.
+REPEATS = 10
 SHAPES = {"inception": (3, 299, 299), "mnist-cnn": (1, 28, 28), "resnet20": (3, 32, 32)}
 
 
@@ -98,18 +101,52 @@ class Ours:
     def __init__(self, path):
         self.process = subprocess.Popen([path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def milliseconds(self, name, batch):
-        self.process.stdin.write(f"{name} {batch}\n")
+    def milliseconds(self, *words):
+        self.process.stdin.write(" ".join(map(str, words)) + "\n")
         self.process.stdin.flush()
         wall, cpu = self.process.stdout.readline().split()
         return float(cpu if ARGS.cpu else wall)
 
 
-def theirs(net, x):
+def theirs(net, x, repeats=1):
     clock = time.process_time if ARGS.cpu else time.perf_counter
     begin = clock()
-    net(x)
-    return (clock() - begin) * 1000
+    for _ in range(repeats):
+        net(x)
+    return (clock() - begin) * 1000 / repeats
+
+
+def convs(ours, batch):
+    """Every convolution of Inception by its shape: both sides by turns, and how much of the whole it is."""
+    net, shapes = fid_inception().eval(), {}
+
+    def note(conv, inputs, _):
+        (_, inside, height, width), out = inputs[0].shape, conv.out_channels
+        key = (batch, height, width, inside, out, *conv.kernel_size, conv.stride[0], *conv.padding)
+        shapes[key] = shapes.get(key, 0) + 1
+
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(note)
+    net(torch.randn(1, 3, 299, 299))
+    rows = []
+    for key, count in shapes.items():
+        _, height, width, inside, out, kh, kw, stride, ph, pw = key
+        x = torch.randn(batch, inside, height, width).to(memory_format=torch.channels_last)
+        conv = nn.Conv2d(inside, out, (kh, kw), stride, (ph, pw)).to(memory_format=torch.channels_last)
+        run = nn.Sequential(conv, nn.ReLU(inplace=True))
+        times = []
+        for _ in range(ARGS.rounds + 2):
+            times.append((theirs(run, x, REPEATS), ours.milliseconds("conv", REPEATS, *key)))
+            time.sleep(0.05)
+        times = times[2:]
+        a, b = (max(statistics.median(side), 1e-3) for side in zip(*times))
+        flops = 2 * run(x).numel() * inside * kh * kw
+        rows.append((count * a, count * b, f"{height}x{width}x{inside} -> {out} {kh}x{kw}/{stride}", count, flops))
+    for a, b, what, count, flops in sorted(rows, key=lambda row: row[0] - row[1]):
+        rate = count * flops * 1e-6
+        print(f"{what:32} x{count} theirs {a:7.1f} ms {rate / a:4.0f} GFLOP/s  ours {b:7.1f} ms {rate / b:4.0f}  {b / a:.2f}")
+    print(f"all: theirs {sum(r[0] for r in rows):.1f} ms, ours {sum(r[1] for r in rows):.1f} ms")
 
 
 def compare(ours, name, batch):
@@ -142,6 +179,8 @@ def main():
     kind = "processor time" if ARGS.cpu else "wall clock"
     print(f"torch {torch.__version__}, {ARGS.threads} threads, medians of {ARGS.rounds} rounds, {kind}", flush=True)
     with torch.inference_mode():
+        if ARGS.convs:
+            return convs(ours, ARGS.convs)
         for name, batch in WORK:
             if ARGS.only in (None, name):
                 compare(ours, name, batch)

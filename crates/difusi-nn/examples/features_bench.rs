@@ -1,7 +1,8 @@
 //! Our half of xtask/bench/features_peer.py: times feature networks when told to.
 //!
 //! Reads lines `NETWORK BATCH` (inception, mnist-cnn or resnet20) and answers each with the milliseconds of one pass over that many
-//! images, wall clock and processor time of all threads (0 off Linux); `profile NETWORK BATCH` answers with the time of each op.
+//! images, wall clock and processor time of all threads (0 off Linux); `profile NETWORK BATCH` answers with the time of each op, and
+//! `conv TIMES B H W IN OUT KH KW STRIDE PH PW` with the milliseconds of one convolution with its ReLU, the mean of so many.
 //! Weights come from a formula that keeps a signal at its size; what they are does not matter here.
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use std::time::Instant;
 use burn::tensor::{Device, Distribution, Tensor};
 use difusi_nn::Weight;
 use difusi_nn::features::{FeatureKind, FeatureNetwork, InceptionTap};
+use difusi_ops::{Activation, ConvSpec, FixedConv};
 
 #[global_allocator]
 static MEMORY: difusi_ops::CacheLines = difusi_ops::CacheLines;
@@ -29,23 +31,34 @@ fn weights(kind: FeatureKind) -> Vec<Weight> {
     kind.parameters().into_iter().map(weight).collect()
 }
 
-/// Processor time of all threads in milliseconds.
+/// Processor time of all threads in milliseconds. The system counts a thread's up to where it last gave way, so this one does.
 fn processor() -> f64 {
+    std::thread::sleep(std::time::Duration::from_micros(50));
     let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
     let spent = |t: std::fs::DirEntry| std::fs::read_to_string(t.path().join("schedstat")).ok();
     threads.filter_map(spent).filter_map(|s| s.split(' ').next()?.parse::<f64>().ok()).sum::<f64>() * 1e-6
+}
+
+/// What `work` gives, and the milliseconds of one of so many: wall clock, processor time.
+fn timed<T>(times: u32, work: impl Fn() -> T) -> (Option<T>, String) {
+    let (spent, start) = (processor(), Instant::now());
+    let result = (0..times).map(|_| work()).last();
+    let (wall, spent) = (start.elapsed().as_secs_f64() * 1e3, processor() - spent);
+    (result, format!("{:.3} {:.3}", wall / f64::from(times), spent / f64::from(times)))
 }
 
 #[derive(Default)]
 struct Bench {
     networks: BTreeMap<&'static str, Box<dyn FeatureNetwork>>,
     images: BTreeMap<(&'static str, usize), Tensor<4>>,
+    convs: BTreeMap<[usize; 10], (FixedConv, Tensor<4>)>,
 }
 
 impl Bench {
     fn run(&mut self, line: &str) -> Result<String, Failure> {
         let words: Vec<&str> = line.split_whitespace().collect();
         let (profile, name, batch) = match words[..] {
+            ["conv", times, ..] => return self.conv(times.parse()?, &words[2..]),
             ["profile", name, batch] => (true, name, batch.parse()?),
             [name, batch] => (false, name, batch.parse()?),
             _ => return Err(format!("`{line}` is not `NETWORK BATCH`").into()),
@@ -74,13 +87,22 @@ impl Bench {
             };
             return Ok(ops.iter().map(row).collect());
         }
-        let (start, spent) = (Instant::now(), processor());
-        let sum = look();
-        let (wall, spent) = (start.elapsed().as_secs_f64() * 1e3, processor() - spent);
-        if !sum.is_finite() {
-            return Err("the features are not finite".into());
-        }
-        Ok(format!("{wall:.3} {spent:.3}"))
+        let (sum, told) = timed(1, look);
+        if sum.is_some_and(f32::is_finite) { Ok(told) } else { Err("the features are not finite".into()) }
+    }
+
+    fn conv(&mut self, times: u32, words: &[&str]) -> Result<String, Failure> {
+        let numbers: Vec<usize> = words.iter().map(|w| w.parse()).collect::<Result<_, _>>()?;
+        let key: [usize; 10] = numbers.try_into().map_err(|_| "a convolution is ten numbers")?;
+        let [batch, height, width, inside, out, kh, kw, stride, ph, pw] = key;
+        let (conv, x) = self.convs.entry(key).or_insert_with(|| {
+            let random = |shape: [usize; 4]| Tensor::random(shape, Distribution::Uniform(-1.0, 1.0), &Device::flex());
+            let spec = ConvSpec { stride, padding: [ph, pw] };
+            let bias = Tensor::zeros([out], &Device::flex());
+            let conv = FixedConv::new(random([out, inside, kh, kw]), bias, spec, Activation::Relu);
+            (conv, random([batch, height, width, inside]))
+        });
+        Ok(timed(times, || conv.forward(x.clone())).1)
     }
 }
 
