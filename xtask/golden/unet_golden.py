@@ -9,6 +9,8 @@ Writes to crates/difusi-nn/tests/golden:
       half precision (stored so) to keep the files small; with x, t and the package's output y
   unet_formula.safetensors
       for each case inputs and output only: the weights come from a formula that the test also knows (see `formula`)
+  unet_classes.safetensors
+      the same for the U-Net of the package's classifier_free_guidance module, whose labels stand under `classes` (-1: the null one)
   unet_names.json
       names and shapes of the tensors of several networks, and of a file that the package's Trainer writes
 
@@ -24,6 +26,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from denoising_diffusion_pytorch import GaussianDiffusion, Trainer, Unet
+from denoising_diffusion_pytorch.classifier_free_guidance import Unet as ClassUnet
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -116,6 +119,34 @@ def formula_cases():
     save_file(tensors, OUT / "unet_formula.safetensors", {"cases": json.dumps(meta)})
 
 
+CLASS_CASES = {
+    "grey": (dict(dim=8, num_classes=10, dim_mults=[1, 2], channels=1), (8, 8)),
+    "rgb_variance": (dict(dim=8, num_classes=3, dim_mults=[1, 2, 4], channels=3, learned_variance=True), (8, 12)),
+    "learned_time": (dict(dim=6, num_classes=5, dim_mults=[1, 2], channels=1, learned_sinusoidal_cond=True), (8, 8)),
+}
+
+
+def class_cases():
+    """The wrappers around attention, `fn.`, are left out of the names that the formula sees."""
+    tensors, meta = {}, {}
+    generator = torch.Generator().manual_seed(3)
+    for case, (args, size) in CLASS_CASES.items():
+        net = ClassUnet(**{k: tuple(v) if isinstance(v, list) else v for k, v in args.items()}).eval()
+        own = lambda name: name.replace(".fn.fn.", ".").replace(".fn.norm.", ".norm.")
+        state = net.state_dict()
+        net.load_state_dict({k: formula(own(k), tuple(v.shape)) for k, v in state.items()})
+        x = torch.randn(4, args["channels"], *size, generator=generator)
+        t, classes = torch.tensor([3.0, 999.0, 500.0, 20.0]), torch.tensor([0, args["num_classes"] - 1, 1, 2])
+        keep = torch.tensor([True, True, False, True])
+        with torch.no_grad():
+            y = net(x, t, classes, cond_keep_mask=keep)
+        print(f"{case:22} max |y| {y.abs().max():.3f}")
+        shown = torch.where(keep, classes, -1).float()
+        tensors |= {f"{case}/x": x, f"{case}/t": t, f"{case}/classes": shown, f"{case}/y": y}
+        meta[case] = {"args": args, "tensors": shapes(state)}
+    save_file(tensors, OUT / "unet_classes.safetensors", {"cases": json.dumps(meta)})
+
+
 def made_by_package(file, args, size):
     torch.manual_seed(0)
     net = unet(args)
@@ -161,6 +192,7 @@ def trainer_file(args):
 def main():
     OUT.mkdir(parents=True, exist_ok=True)
     formula_cases()
+    class_cases()
     made_by_package("unet_made_124.safetensors", dict(dim=4, dim_mults=[1, 2, 4], channels=1), (12, 8))
     made_by_package(
         "unet_made_1248.safetensors",

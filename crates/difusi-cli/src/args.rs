@@ -43,7 +43,7 @@ pub(crate) enum Command {
     Train(TrainArgs),
     /// Draw pictures with a trained model.
     Sample(SampleArgs),
-    /// Measure how good a model is on a data set: bits per dimension.
+    /// Measure how good a model is (bits per dimension), or how good pictures are (FID, KID and others).
     Eval(EvalArgs),
     /// Change pictures with a trained model: redraw, inpaint, colourise, enlarge, blend.
     Edit(EditArgs),
@@ -68,7 +68,8 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct TrainArgs {
-    /// A preset (digits, mnist, fashion-mnist, cifar10, folder, mnist-ddpm, folder-128) or a TOML file.
+    /// A preset (digits, mnist, mnist-vae, mnist-gan, mnist-flow, mnist-classifier, fashion-mnist, cifar10, folder, mnist-ddpm,
+    /// folder-128) or a TOML file.
     #[arg(value_name = "PRESET|CONFIG.toml")]
     pub(crate) config: String,
 

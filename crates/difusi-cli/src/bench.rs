@@ -99,8 +99,9 @@ fn the_run(config: &RunConfig, r: &BenchReport) {
         p.step_ms,
         span(p.sampling_s)
     );
-    if r.forward_batch < config.sample.count {
-        outln!("note: memory holds {} of sample.count = {} images at once", r.forward_batch, config.sample.count);
+    let count = config.task.drawing().map_or(0, |drawing| drawing.count());
+    if r.forward_batch < count {
+        outln!("note: memory holds {} of sample.count = {count} images at once", r.forward_batch);
     }
     outln!(
         "A training step draws noise, goes forward and backward, clips and applies Adam; EMA is only in the run's steps."

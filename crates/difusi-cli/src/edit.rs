@@ -42,8 +42,9 @@ fn options(args: &EditArgs, edit: Edit, model: &Model) -> anyhow::Result<EditOpt
     let jump_length = args.jump.map_or(10, usize::from);
     let resampling = (times > 1).then_some(Resampling { jump_length, jump_n_sample: times });
     let count = args.count.map_or(if args.between.is_some() { 8 } else { 1 }, |n| n as usize);
-    let (size, config) = (checked_size(args.size.as_deref(), model)?, sample_config(&args.solver, model)?);
-    let (wanted, channels) = (size.unwrap_or_else(|| model.card.size()), model.card.model.channels());
+    let task = model.card.task.diffusion()?;
+    let (size, config) = (checked_size(args.size.as_deref(), model)?, sample_config(&args.solver, task)?);
+    let (wanted, channels) = (size.unwrap_or_else(|| model.card.size()), model.card.task.channels());
     if let Edit::Upscale { factor, .. } = edit
         && (wanted.height % factor != 0 || wanted.width % factor != 0)
     {

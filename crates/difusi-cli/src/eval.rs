@@ -1,4 +1,6 @@
-//! `difusi eval`.
+//! `difusi eval`: what is asked for, and bits per dimension.
+
+mod pictures;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,11 +10,11 @@ use anyhow::Context;
 use difusi::data::Split;
 use difusi::eval::{
     BoundEval, BoundOptions, Metric, OdeEval, OdeOptions, OdeReport, Reference, ReferenceOptions, Times, bound_figure,
-    bound_table,
+    bound_table, is_model,
 };
 use difusi::process::bound::{BoundReport, Estimate};
 use difusi::process::likelihood::{Dequantisation, Divergence, OdeMethod, Probe};
-use difusi::{Device, Model, override_sample, store};
+use difusi::{Device, Model, Task, override_sample, store};
 
 use crate::args::{Dequantise, EvalArgs, SplitKind};
 use crate::progress::Progress;
@@ -25,27 +27,46 @@ const EXACT: u64 = 100;
 const ODE: u64 = 500;
 
 pub(crate) fn eval(args: &EvalArgs, device: &Device, json: bool) -> anyhow::Result<()> {
-    for name in &args.metrics {
-        let _known: Metric = name.trim().parse().map_err(|e: difusi::Error| usage(e.to_string()))?;
-    }
     if !(args.tolerance > 0.0 && args.tolerance < 1.0) {
         return Err(usage(format!("--tolerance is {}; expected a number between 0 and 1", args.tolerance)));
     }
-    let model = open(&args.model, device)?;
-    let split = args.split.map(|split| match split {
-        SplitKind::Train => Split::Train,
-        SplitKind::Test => Split::Test,
-    });
-    let options = ReferenceOptions { split, resize: args.resize, seed: args.seed };
-    let reference = Reference::open(&args.reference, &model, &options)?;
+    let named = args.metrics.iter().map(|name| name.trim().parse()).collect::<Result<Vec<Metric>, _>>();
+    let metrics = named.map_err(|e| usage(e.to_string()))?;
+    let of_pictures: Vec<_> =
+        metrics.iter().filter_map(|m| if let Metric::Pictures(m) = m { Some(*m) } else { None }).collect();
+    let bpd = metrics.contains(&Metric::Bpd);
+    // A path that is neither is answered where it is opened.
+    let model = bpd || is_model(&args.subject);
+    match (bpd, of_pictures.is_empty()) {
+        (true, false) => {
+            Err(usage("--metrics asks for bpd and for metrics of pictures; run the two one after the other"))
+        }
+        (false, true) if model && args.save_stats.is_none() => likelihood(args, device, json),
+        (true, true) => likelihood(args, device, json),
+        _ => pictures::eval(args, &of_pictures, model, (device, json)),
+    }
+}
+
+/// Bits per dimension of a model.
+fn likelihood(args: &EvalArgs, device: &Device, json: bool) -> anyhow::Result<()> {
+    let Some(data) = &args.reference else {
+        return Err(usage("bpd needs --reference DATA: the images whose bits are counted"));
+    };
+    let model = open(&args.model(), device)?;
+    let options = ReferenceOptions { split: split(args), resize: args.resize, seed: args.seed };
+    let reference = Reference::open(data, &model, &options)?;
     for note in &reference.notes {
         errln!("note: {note}");
     }
     let stop = watch()?;
+    if matches!(model.card.task, Task::Vae(_) | Task::Flow(_)) {
+        return crate::eval_latent::eval(args, &model, &reference, device, (&stop, json));
+    }
     if args.ode {
         return ode(args, &model, &reference, device, (&stop, json));
     }
-    let sample = override_sample(&model.card.sample, &args.overrides, model.card.diffusion.timesteps)?;
+    let task = model.card.task.diffusion()?;
+    let sample = override_sample(&task.sample, &args.overrides, task.diffusion.timesteps)?;
     let options = BoundOptions {
         count: count(args, &reference),
         times: if args.exact { Times::Exact } else { Times::PerImage(args.times_per_image as usize) },
@@ -73,6 +94,14 @@ pub(crate) fn eval(args: &EvalArgs, device: &Device, json: bool) -> anyhow::Resu
     ended(run.is_done(), report.images)
 }
 
+/// The split that was asked for.
+fn split(args: &EvalArgs) -> Option<Split> {
+    args.split.map(|split| match split {
+        SplitKind::Train => Split::Train,
+        SplitKind::Test => Split::Test,
+    })
+}
+
 /// Ctrl-C asks the loop to stop after its batch; a second one ends the program as usual.
 fn watch() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
@@ -97,7 +126,7 @@ fn count(args: &EvalArgs, reference: &Reference) -> u64 {
 }
 
 /// What was stopped says so in its exit code.
-fn ended(whole: bool, images: u64) -> anyhow::Result<()> {
+pub(crate) fn ended(whole: bool, images: u64) -> anyhow::Result<()> {
     if whole {
         return Ok(());
     }
@@ -116,7 +145,7 @@ fn write(args: &EvalArgs, report: &BoundReport) -> anyhow::Result<Vec<PathBuf>> 
 }
 
 /// Mean and standard error, to the digits that mean something.
-fn told(e: Estimate) -> String {
+pub(crate) fn told(e: Estimate) -> String {
     if !e.standard_error.is_finite() {
         return format!("{:.4}", e.mean);
     }
@@ -133,7 +162,7 @@ fn say_bound(r: &BoundReport, (terms, times): (usize, usize)) {
 }
 
 /// NaN has no JSON: a single image has no error.
-fn value(e: Estimate) -> serde_json::Value {
+pub(crate) fn value(e: Estimate) -> serde_json::Value {
     serde_json::json!({ "mean": e.mean, "standard_error": e.standard_error.is_finite().then_some(e.standard_error) })
 }
 

@@ -6,8 +6,8 @@ use difusi::core::ImageSize;
 use difusi::process::SampleConfig;
 use difusi::store::{self, Picture};
 use difusi::{
-    Device, Model, ModelConfig, OpenModel, Sampler, SamplerOptions, SchedulerRun, Start, override_sample, pictures,
-    read_scheduler, save_grid,
+    Device, DiffusionTask, Drawing, Model, OpenModel, Sampler, SamplerOptions, SchedulerRun, Start, override_sample,
+    pictures, read_scheduler, save_grid,
 };
 
 use crate::args::{ModelArgs, RngKind, SampleArgs, SolverArgs};
@@ -112,45 +112,50 @@ impl Output {
 }
 
 /// The model's `[sample]` section with what was typed.
-pub(crate) fn sample_config(args: &SolverArgs, model: &Model) -> anyhow::Result<SampleConfig> {
+pub(crate) fn sample_config(args: &SolverArgs, task: &DiffusionTask) -> anyhow::Result<SampleConfig> {
     // The kind comes first: another kind drops what was set.
     let mut overrides = Vec::new();
     if let Some(solver) = &args.solver {
         overrides.push(format!("solver.kind={solver}"));
         if solver == "ancestral" && args.steps.is_none() {
-            overrides.push(format!("steps={}", model.card.diffusion.timesteps));
+            overrides.push(format!("steps={}", task.diffusion.timesteps));
         }
     }
     overrides.extend(args.overrides.iter().cloned());
     overrides.extend(args.eta.map(|eta| format!("solver.eta={eta:?}")));
     overrides.extend(args.steps.map(|steps| format!("steps={steps}")));
-    Ok(override_sample(&model.card.sample, &overrides, model.card.diffusion.timesteps)?)
+    Ok(override_sample(&task.sample, &overrides, task.diffusion.timesteps)?)
 }
 
 /// A size that the network takes, or an error about `--size`.
 pub(crate) fn checked_size(typed: Option<&[usize]>, model: &Model) -> anyhow::Result<Option<ImageSize>> {
-    let ModelConfig::Unet(unet) = &model.card.model;
     let size = image_size(typed);
-    match size.and_then(|size| unet.check_size("--size", size)) {
+    match size.and_then(|size| model.card.task.check_size("--size", size)) {
         Some(issue) => Err(usage(issue.to_string())),
         None => Ok(size),
     }
 }
 
 fn options(args: &SampleArgs, model: &Model) -> anyhow::Result<SamplerOptions> {
-    let timesteps = model.card.diffusion.timesteps;
+    match model.card.task.drawing() {
+        Some(Drawing::Latent(own)) => return crate::latent::options(args, model, &own),
+        Some(Drawing::Diffusion(_)) => {}
+        None => return Ok(SamplerOptions::of(model)), // the sampler says what it takes
+    }
+    let task = model.card.task.diffusion()?;
+    let timesteps = task.diffusion.timesteps;
     if let Some(at) = args.at.filter(|at| *at >= timesteps) {
         return Err(usage(format!("--at is {at}; expected 0 to {} (the model has {timesteps} steps)", timesteps - 1)));
     }
     let size = checked_size(args.size.as_deref(), model)?;
     let scheduler = args.scheduler.as_deref().map(|path| scheduler(path, args.solver.eta)).transpose()?;
     let config = match &scheduler {
-        Some(_) => scheduled_config(&args.solver, model),
-        None => sample_config(&args.solver, model)?,
+        Some(_) => scheduled_config(&args.solver, task),
+        None => sample_config(&args.solver, task)?,
     };
     let start = match (&args.init_noise, args.interpolate.as_deref(), args.rng) {
         (Some(path), _, _) => Start::Given(store::read_tensor_file(path, "x")?),
-        (_, Some([a, b]), _) => between(a, b, args.at.unwrap_or(model.card.diffusion.timesteps / 2)),
+        (_, Some([a, b]), _) => between(a, b, args.at.unwrap_or(timesteps / 2)),
         (_, _, RngKind::Torch) => Start::Torch,
         _ => Start::Counter,
     };
@@ -159,9 +164,9 @@ fn options(args: &SampleArgs, model: &Model) -> anyhow::Result<SamplerOptions> {
         Start::Between(..) | Start::Pictures { .. } => Some(8),
         _ => None,
     };
-    let count = args.count.map(|n| n as usize).or(given).unwrap_or(model.card.sample.count);
+    let count = args.count.map(|n| n as usize).or(given).unwrap_or(task.sample.count);
     let batch = args.batch.map(|n| n as usize);
-    Ok(SamplerOptions { count, batch, seed: args.seed, start, size, config, scheduler })
+    Ok(SamplerOptions { count, batch, seed: args.seed, start, size, config: config.into(), scheduler })
 }
 
 /// A scheduler of diffusers, with what a person should know of its file.
@@ -174,14 +179,14 @@ fn scheduler(path: &Path, eta: Option<f64>) -> anyhow::Result<SchedulerRun> {
 }
 
 /// What is left of `[sample]` beside a scheduler: the number of steps, and what is no matter of solvers.
-fn scheduled_config(args: &SolverArgs, model: &Model) -> SampleConfig {
-    let own = &model.card.sample;
+fn scheduled_config(args: &SolverArgs, task: &DiffusionTask) -> SampleConfig {
+    let own = &task.sample;
     let (solver, grid, threshold) = Default::default();
     SampleConfig { solver, grid, threshold, steps: args.steps.unwrap_or(own.steps), ..own.clone() }
 }
 
 /// Two seeds, or else two files.
-fn between(a: &str, b: &str, t: usize) -> Start {
+pub(crate) fn between(a: &str, b: &str, t: usize) -> Start {
     match (a.parse(), b.parse()) {
         (Ok(a), Ok(b)) => Start::Between(a, b),
         _ => Start::Pictures { ends: [a.into(), b.into()], t },

@@ -6,8 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use anyhow::Context;
+use difusi::core::{ImageSize, Noise};
 use difusi::data::DataConfig;
-use difusi::{DeviceChoice, FineTune, ModelConfig, OpenModel, Run, RunConfig, RunEvent, RunOptions, RunStart, presets};
+use difusi::nn::params::named_parameters;
+use difusi::{
+    Device, DeviceChoice, FineTune, OpenModel, Run, RunConfig, RunEvent, RunOptions, RunStart, Task, presets,
+};
 
 use crate::args::TrainArgs;
 use crate::progress::{Progress, bytes, span};
@@ -167,7 +171,10 @@ fn steps(run: &mut Run, stop: &AtomicBool) -> anyhow::Result<bool> {
 
 fn said(event: &RunEvent) -> String {
     match event {
-        RunEvent::Validated { step, loss } => format!("step {step}: validation loss {loss:.5}"),
+        RunEvent::Validated { step, loss, parts } => {
+            let parts: String = parts.iter().map(|(name, v)| format!(", {} {v:.5}", name.replace('_', " "))).collect();
+            format!("step {step}: validation loss {loss:.5}{parts}")
+        }
         RunEvent::Sampled(path) => format!("pictures: {}", path.display()),
         RunEvent::Saved(path) => format!("checkpoint: {}", path.display()),
         RunEvent::Skipped { step, tensor } => {
@@ -209,44 +216,90 @@ fn finish(run: &mut Run, started: Instant, json: bool) -> anyhow::Result<()> {
         outln!("{value}");
         return Ok(());
     }
-    outln!("pictures:   {}", samples.display());
+    if let Some(samples) = &samples {
+        outln!("pictures:   {}", samples.display());
+    }
     outln!("loss curve: {}", folder.join("loss.svg").display());
-    outln!("next:       difusi sample {0} -n 64 --seed 1 -o more.png", folder.display());
-    outln!("            difusi sample {0} -n 8 --strip strip.png --gif steps.gif", folder.display());
-    outln!("            difusi inspect {0}", folder.display());
+    for (i, next) in next_commands(run).iter().enumerate() {
+        outln!("{:12}difusi {next}", if i == 0 { "next:" } else { "" });
+    }
     Ok(())
+}
+
+/// What a person may want to do with a finished run.
+fn next_commands(run: &Run) -> Vec<String> {
+    let folder = run.folder().display();
+    let sample = match run.config().task {
+        Task::Diffusion(_) => vec![
+            format!("sample {folder} -n 64 --seed 1 -o more.png"),
+            format!("sample {folder} -n 8 --strip strip.png --gif steps.gif"),
+        ],
+        Task::Vae(_) | Task::Gan(_) | Task::Flow(_) => vec![
+            format!("sample {folder} -n 64 --seed 1 -o more.png"),
+            format!("sample {folder} --interpolate 1 2 -o between.png"),
+        ],
+        Task::Classifier(_) => Vec::new(),
+    };
+    sample.into_iter().chain([format!("inspect {folder}")]).collect()
+}
+
+/// A line of `--dry-run`: a layer of a network.
+struct Layer {
+    name: String,
+    /// Shape of its output for one image, where it is known without running.
+    output: Option<Vec<usize>>,
+    parameters: usize,
+}
+
+/// The layers of a config's network.
+fn layers(config: &RunConfig, size: ImageSize) -> anyhow::Result<Vec<Layer>> {
+    if let Task::Diffusion(task) = &config.task {
+        let layers = task.network.describe(size)?.into_iter();
+        return Ok(layers.map(|l| Layer { name: l.name, output: Some(l.output), parameters: l.parameters }).collect());
+    }
+    if let Some(issue) = config.task.check_size("data.size", size) {
+        return Err(usage(issue.to_string()));
+    }
+    let network = config.task.init(size, Noise::new(0), &Device::flex())?; // nothing is drawn
+    let mut layers: Vec<Layer> = Vec::new();
+    for parameter in named_parameters(&network) {
+        let name = parameter.name.rsplit_once('.').map_or(parameter.name.as_str(), |(layer, _)| layer);
+        match layers.last_mut().filter(|l| l.name == name) {
+            Some(layer) => layer.parameters += parameter.count(),
+            None => layers.push(Layer { name: name.to_owned(), output: None, parameters: parameter.count() }),
+        }
+    }
+    Ok(layers)
 }
 
 /// What a run would be, without running it.
 fn dry_run(config: &RunConfig, args: &TrainArgs, json: bool) -> anyhow::Result<()> {
-    let ModelConfig::Unet(unet) = &config.model;
     let size = difusi::data_size(config, args.data.clone())?;
-    let (layers, cost) = (unet.describe(size)?, unet.cost(size)?);
-    let per_step = cost.training_bytes as u64 * config.train.batch_size as u64;
+    let layers = layers(config, size)?;
+    let parameters: usize = layers.iter().map(|l| l.parameters).sum();
+    let per_image = config.task.training_bytes(size)? as u64;
+    let per_step = per_image * config.train.batch_size as u64;
     if json {
         let layers: Vec<_> = layers
             .iter()
             .map(|l| serde_json::json!({ "name": l.name, "output": l.output, "parameters": l.parameters }))
             .collect();
         let value = serde_json::json!({
-            "config": config, "size": size, "parameters": cost.parameters, "layers": layers,
-            "activation_bytes_per_image": cost.training_bytes, "activation_bytes": per_step,
+            "config": config, "size": size, "parameters": parameters, "layers": layers,
+            "activation_bytes_per_image": per_image, "activation_bytes": per_step,
         });
         outln!("{value}");
         return Ok(());
     }
     outln!("{}", config.to_toml()?);
-    outln!("# layer                     output of one image   parameters");
+    outln!("# layer                               output of one image   parameters");
     for l in &layers {
-        outln!("# {:25} {:21} {:>10}", l.name, format!("{:?}", l.output), l.parameters);
+        let output = l.output.as_ref().map_or(String::new(), |shape| format!("{shape:?}"));
+        outln!("# {:35} {output:21} {:>10}", l.name, l.parameters);
     }
-    outln!("# parameters:        {} ({})", cost.parameters, bytes(4 * cost.parameters as u64));
-    outln!(
-        "# activation memory: {} per image, {} for a batch of {}",
-        bytes(cost.training_bytes as u64),
-        bytes(per_step),
-        config.train.batch_size
-    );
-    outln!("# pictures:          {size}, {} channels", unet.channels);
+    outln!("# parameters:        {parameters} ({})", bytes(4 * parameters as u64));
+    let batch = config.train.batch_size;
+    outln!("# activation memory: {} per image, {} for a batch of {batch}", bytes(per_image), bytes(per_step));
+    outln!("# pictures:          {size}, {} channels", config.task.channels());
     Ok(())
 }

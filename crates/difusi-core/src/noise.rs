@@ -47,6 +47,8 @@ pub enum Draw {
     Dequantise = 17,
     /// The known part of an edited picture.
     Known = 18,
+    /// Subsets of pictures that are measured.
+    Subset = 19,
 }
 
 /// A seeded source of random numbers. `Copy`: it has no state.

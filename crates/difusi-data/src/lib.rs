@@ -30,7 +30,7 @@ pub use config::{Channels, Cifar10Config, DataConfig, DigitsConfig, FolderConfig
 pub use digits::Digits;
 pub use error::{DataError, KeyError};
 pub use fetch::{FetchEvent, FetchOptions, Fetched, fetch, fetch_weights};
-pub use folder::Folder;
+pub use folder::{Folder, FolderImages, RawImage};
 pub use guess::guess;
 pub use info::{ClassInfo, DataInfo, ExampleInfo, info};
 pub use load::{LoadedImage, load_image};

@@ -82,6 +82,14 @@ pub enum NnError {
     /// No network of a known kind among the tensors.
     #[error("{0}")]
     NotFound(String),
+    /// A condition that the network does not take.
+    #[error("the condition is {found}; expected {expected}")]
+    Cond {
+        /// What was asked for.
+        found: String,
+        /// What the network takes.
+        expected: String,
+    },
     /// The inputs do not fit the network.
     #[error("`{input}` has shape {found:?}; expected {expected}")]
     Input {

@@ -4,8 +4,8 @@ use difusi_core::Precision;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Diffusion, End, Grid, Loss, Prediction, Process, ProcessError, Schedule, Solver, Threshold, TimeDistribution,
-    ValueError, Variance, Weighting,
+    Diffusion, End, Grid, Guidance, Loss, Prediction, Process, ProcessError, Schedule, Solver, Threshold,
+    TimeDistribution, ValueError, Variance, Weighting,
     error::{Checks, all_good},
 };
 
@@ -36,9 +36,35 @@ pub struct DiffusionConfig {
     pub offset_noise: f64,
     /// Bend the schedule so that the last step is pure noise (arXiv:2305.08891). Not with `epsilon`. Default false.
     pub zero_terminal_snr: bool,
+    /// What the network is told of each image besides the time: `"none"` or its `"label"`. Default none.
+    #[serde(skip_serializing_if = "is_default")]
+    pub cond: CondKind,
+    /// Share of the images whose condition is dropped in training, so that the network learns the null condition that guidance needs,
+    /// in [0, 1]. Default 0.1.
+    #[serde(skip_serializing_if = "is_usual_dropout")]
+    pub cond_dropout: f64,
     /// Noise of ancestral sampling and of the bound: `fixed_small`, `fixed_large` or `learned_range`. Default fixed_small.
     #[serde(with = "crate::choice")]
     pub variance: Variance,
+}
+
+/// What a network is told of an image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CondKind {
+    /// Nothing.
+    #[default]
+    None,
+    /// The class of the image.
+    Label,
+}
+
+/// Ho & Salimans (arXiv:2207.12598), table 1.
+const COND_DROPOUT: f64 = 0.1;
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_usual_dropout(value: &f64) -> bool {
+    *value == COND_DROPOUT
 }
 
 impl Default for DiffusionConfig {
@@ -52,6 +78,8 @@ impl Default for DiffusionConfig {
             times: TimeDistribution::default(),
             offset_noise: 0.0,
             zero_terminal_snr: false,
+            cond: CondKind::None,
+            cond_dropout: COND_DROPOUT,
             variance: Variance::default(),
         }
     }
@@ -65,6 +93,8 @@ impl DiffusionConfig {
         let mut checks = Checks::default();
         let strength = self.offset_noise;
         checks.require((0.0..=10.0).contains(&strength), "offset_noise", strength, "a number in [0, 10]");
+        let dropout = self.cond_dropout;
+        checks.require((0.0..=1.0).contains(&dropout), "cond_dropout", dropout, "a number in [0, 1]");
         let found = [schedule, parts.concat(), checks.0, self.check_pairs()];
         found.concat().into_iter().map(|e| e.under("diffusion")).collect()
     }
@@ -86,6 +116,8 @@ impl DiffusionConfig {
             weighting: self.weighting,
             times: self.times,
             offset_noise: self.offset_noise,
+            cond: self.cond,
+            cond_dropout: self.cond_dropout,
             variance: self.variance,
         })
     }
@@ -107,6 +139,9 @@ pub struct SampleConfig {
     pub end: End,
     /// How many steps are visited, 1 to T. A custom grid brings its own number. Default 50.
     pub steps: usize,
+    /// How a model with a condition is led to it: `none`, `cfg` or `cfg_pp`. Default none.
+    #[serde(with = "crate::choice", skip_serializing_if = "is_default")]
+    pub guidance: Guidance,
     /// What happens to predicted x_0: `none`, `static`, `clip` or `dynamic`. Default static.
     #[serde(with = "crate::choice")]
     pub threshold: Threshold,
@@ -124,7 +159,8 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 impl Default for SampleConfig {
     fn default() -> Self {
         let (solver, grid, threshold) = (Solver::default(), Grid::default(), Threshold::default());
-        Self { solver, grid, end: End::Data, steps: 50, threshold, count: 64, precision: None }
+        let guidance = Guidance::default();
+        Self { solver, grid, end: End::Data, steps: 50, guidance, threshold, count: 64, precision: None }
     }
 }
 
@@ -133,7 +169,8 @@ impl SampleConfig {
     pub fn check(&self, timesteps: usize) -> Vec<ValueError> {
         let mut checks = Checks::default();
         checks.require(self.count >= 1, "count", self.count, "at least 1");
-        let found = [self.solver.check(), self.grid.check(timesteps, self.steps), self.threshold.check(), checks.0];
+        let parts = [self.solver.check(), self.grid.check(timesteps, self.steps), self.guidance.check(self.solver)];
+        let found = [parts.concat(), self.threshold.check(), checks.0];
         found.concat().into_iter().map(|e| e.under("sample")).collect()
     }
 }

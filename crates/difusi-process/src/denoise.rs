@@ -1,6 +1,7 @@
 //! The seam between networks and solvers: given x_t, what was x_0?
 //!
-//! Wrappers nest in a fixed order: network -> prediction -> threshold -> solver. Guidance joins between the first two later.
+//! Wrappers nest in a fixed order: network -> guidance -> prediction -> threshold -> solver. A classifier's gradient moves the
+//! prediction, before the threshold.
 
 use std::cell::RefCell;
 
@@ -8,8 +9,9 @@ use burn::tensor::Tensor;
 use difusi_core::{Cond, Inputs, Network};
 
 use crate::{
-    Diffusion, Level, ProcessError, Threshold,
+    Classify, Diffusion, Guidance, Level, ProcessError, Threshold, ValueError,
     forward::{per_image, require_same},
+    guidance::class_gradient,
 };
 
 /// What is known about x_t's origin.
@@ -23,12 +25,14 @@ pub struct Denoised {
     pub eps: Tensor<4>,
     /// Where a learned variance lies between the logarithms of beta-tilde (0) and beta (1), `[B, H, W, C]`; not clipped.
     pub variance: Option<Tensor<4>>,
+    /// The eps that DDIM puts back in the place of its own, `[B, H, W, C]` (CFG++).
+    pub renoise: Option<Tensor<4>>,
 }
 
 impl Denoised {
     /// From both estimates, each `[B, H, W, C]`.
     pub fn new(x0: Tensor<4>, eps: Tensor<4>) -> Self {
-        Self { x0, eps, variance: None }
+        Self { x0, eps, variance: None, renoise: None }
     }
 
     /// From an estimate of x_0 alone: eps is what is left of `x_t`.
@@ -61,19 +65,39 @@ pub trait Denoise {
 
 /// A network, what it predicts, and a threshold.
 ///
-/// A self-conditioning network receives the thresholded x_0 of the evaluation before; the first gets none. Of a network with
+/// With [`NetworkDenoiser::guided`] the network is asked about every image with and without its condition, in one batch of twice the
+/// size, where that makes a difference. A self-conditioning network receives the thresholded x_0 of the evaluation before; the first gets none. Of a network with
 /// `2 C` output channels the second C are its variance where the process learns one, and unused otherwise.
 pub struct NetworkDenoiser<'a> {
     network: &'a dyn Network,
     diffusion: &'a Diffusion,
     threshold: Threshold,
+    guidance: Guidance,
+    /// The condition to lead away from; `None` is the null condition.
+    negative: Option<Cond>,
+    classifier: Option<(&'a dyn Classify, f64)>,
     previous: RefCell<Option<Tensor<4>>>,
 }
 
 impl<'a> NetworkDenoiser<'a> {
     /// `network` answers in the terms of `diffusion`'s prediction.
     pub fn new(network: &'a dyn Network, diffusion: &'a Diffusion, threshold: Threshold) -> Self {
-        Self { network, diffusion, threshold, previous: RefCell::new(None) }
+        let (guidance, previous) = (Guidance::default(), RefCell::new(None));
+        Self { network, diffusion, threshold, guidance, negative: None, classifier: None, previous }
+    }
+
+    /// Led by the difference that the condition makes; away from `negative` where that is given, of as many images as the condition.
+    #[must_use]
+    pub fn guided(self, guidance: Guidance, negative: Option<Cond>) -> Self {
+        Self { guidance, negative, ..self }
+    }
+
+    /// Led by `scale` times the gradient of a classifier's `log p(y | x_t)` as well: `eps - scale sigma grad` (arXiv:2105.05233,
+    /// algorithm 2), which moves an ancestral step's mean by `scale beta grad / sqrt(1 - beta)`, algorithm 1's shift but for the root.
+    /// The condition then goes to the classifier; the network gets it too where it takes one.
+    #[must_use]
+    pub fn classified(self, classifier: &'a dyn Classify, scale: f64) -> Self {
+        Self { classifier: Some((classifier, scale)), ..self }
     }
 
     /// Images at levels of their own, one for each image of `x_t` `[B, H, W, C]`.
@@ -85,18 +109,90 @@ impl<'a> NetworkDenoiser<'a> {
         if let Some(previous) = &x_self_cond {
             require_same(&x_t, "x_0 of the previous step", previous)?;
         }
-        let mut inputs = self.diffusion.network_inputs(x_t.clone(), levels);
-        (inputs.x_self_cond, inputs.cond) = (x_self_cond, cond.clone());
-        let (output, variance) = split_channels(self.network.forward(inputs), &x_t)?;
+        let Answer { output, variance, uncond } = self.ask(&x_t, levels, x_self_cond, cond)?;
         let prediction = self.diffusion.prediction;
-        let x0 = self.threshold.apply(prediction.to_x0(levels, output.clone(), x_t.clone())?);
-        let eps = prediction.to_eps(levels, output, x_t)?;
+        let mut x0 = prediction.to_x0(levels, output.clone(), x_t.clone())?;
+        let mut eps = prediction.to_eps(levels, output, x_t.clone())?;
+        if let Some((classifier, scale)) = self.classifier.filter(|(_, scale)| *scale != 0.0) {
+            let gradient = class_gradient(classifier, &x_t, levels, cond)?;
+            (x0, eps) = shifted((x0, eps), gradient, levels, scale);
+        }
+        let x0 = self.threshold.apply(x0);
+        let renoise = uncond.map(|output| prediction.to_eps(levels, output, x_t)).transpose()?;
         if self.network.self_condition() {
             self.previous.replace(Some(x0.clone()));
         }
         let variance = variance.filter(|_| self.diffusion.variance.is_learned()).map(|v| (v + 1.0) * 0.5);
-        Ok(Denoised { x0, eps, variance })
+        Ok(Denoised { x0, eps, variance, renoise })
     }
+
+    /// The network's answer, guided.
+    fn ask(
+        &self,
+        x_t: &Tensor<4>,
+        levels: &[Level],
+        x_self_cond: Option<Tensor<4>>,
+        cond: &Cond,
+    ) -> Result<Answer, ProcessError> {
+        let answer = |x: Tensor<4>, levels: &[Level], x_self_cond: Option<Tensor<4>>, cond: Cond| {
+            let mut inputs = self.diffusion.network_inputs(x.clone(), levels);
+            (inputs.x_self_cond, inputs.cond) = (x_self_cond, cond);
+            split_channels(self.network.forward(inputs), &x)
+        };
+        if !self.guidance.asks_twice(levels) {
+            let (output, variance) = answer(x_t.clone(), levels, x_self_cond, cond.clone())?;
+            return Ok(Answer { output, variance, uncond: None });
+        }
+        let both = self.both(cond)?;
+        let twice = |x: Tensor<4>| Tensor::cat(vec![x.clone(), x], 0);
+        let (output, variance) = answer(twice(x_t.clone()), &levels.repeat(2), x_self_cond.map(twice), both)?;
+        let count = levels.len();
+        let [cond, uncond] = [0, count].map(|first| output.clone().narrow(0, first, count));
+        Ok(Answer {
+            output: self.guidance.combine(cond, uncond.clone(), levels),
+            variance: variance.map(|v| v.narrow(0, 0, count)),
+            uncond: matches!(self.guidance, Guidance::CfgPp { .. }).then_some(uncond),
+        })
+    }
+
+    /// The condition, then what guidance leads away from.
+    fn both(&self, cond: &Cond) -> Result<Cond, ProcessError> {
+        let bad = |got: String| {
+            ValueError::new("guidance", got, "a condition for every image, and a negative one of its kind")
+        };
+        let Some(count) = cond.count() else {
+            return Err(bad("on without a condition".into()).into());
+        };
+        let away = self.negative.clone().unwrap_or_else(|| cond.null());
+        if away.count() != Some(count) {
+            return Err(bad(format!("given {count} conditions and {:?} negative ones", away.count())).into());
+        }
+        cond.concat(&away).ok_or_else(|| bad("given conditions of two kinds".into()).into())
+    }
+}
+
+/// What the network said, `[B, H, W, C]` each.
+struct Answer {
+    /// Guided.
+    output: Tensor<4>,
+    variance: Option<Tensor<4>>,
+    /// Without the condition, where the solver needs that.
+    uncond: Option<Tensor<4>>,
+}
+
+/// `eps - scale sigma grad`, and the x_0 that goes with it. At pure noise, where x_0 does not follow from eps, nothing moves.
+fn shifted(
+    (x0, eps): (Tensor<4>, Tensor<4>),
+    gradient: Tensor<4>,
+    levels: &[Level],
+    scale: f64,
+) -> (Tensor<4>, Tensor<4>) {
+    let live = |level: &Level| if level.alpha > 0.0 { scale * level.sigma } else { 0.0 };
+    let of_eps: Vec<f64> = levels.iter().map(live).collect();
+    let of_x0: Vec<f64> =
+        levels.iter().map(|l| if l.alpha > 0.0 { live(l) * l.sigma / l.alpha } else { 0.0 }).collect();
+    let x0 = x0 + gradient.clone() * per_image(&of_x0, &gradient);
+    (x0, eps - gradient.clone() * per_image(&of_eps, &gradient))
 }
 
 impl Denoise for NetworkDenoiser<'_> {

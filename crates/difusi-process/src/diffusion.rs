@@ -1,7 +1,8 @@
 //! What training fixes, as one value; the loss it minimises is in `training`.
 
 use crate::{
-    Level, Loss, Plan, Prediction, Process, ProcessError, SampleConfig, Solver, TimeDistribution, Variance, Weighting,
+    CondKind, Level, Loss, Plan, Prediction, Process, ProcessError, SampleConfig, Solver, TimeDistribution, Variance,
+    Weighting,
 };
 
 /// A trained process without its network. Built by [`crate::DiffusionConfig::build`].
@@ -19,6 +20,10 @@ pub struct Diffusion {
     pub times: TimeDistribution,
     /// Deviation of the noise that a whole channel of an image has in common, 0 for none.
     pub offset_noise: f64,
+    /// What the network is told of each image.
+    pub cond: CondKind,
+    /// Share of training images whose condition is dropped.
+    pub cond_dropout: f64,
     /// Variance of ancestral sampling and of the bound.
     pub variance: Variance,
 }

@@ -7,6 +7,7 @@
 //! | [`q_sample`], [`q_step`], [`q_posterior`] | the forward process and its reversal when x_0 is known |
 //! | [`Prediction`] | what the network outputs |
 //! | [`Loss`], [`Weighting`], [`TimeDistribution`] | what training minimises, and at which times |
+//! | [`Guidance`], [`Classify`] | how a model is led to what it is asked for |
 //! | [`Threshold`] | what happens to a predicted x_0 |
 //! | [`Grid`], [`Solver`], [`Variance`] | which steps sampling visits, and how it moves between them |
 //! | [`Rates`], [`score`] | the process as an SDE, and the gradient of its log-density |
@@ -19,7 +20,7 @@
 //! their `t = 0`, the data itself, is `None` where a step can be that. All schedule arithmetic is f64 on the host and is cast
 //! once at the tensor boundary. Images are `[B, H, W, C]` in `[-1, 1]`. Randomness is an argument.
 //!
-//! Deliberately absent: networks, files, clocks, printing, optimisers; guidance, which arrives with the task that needs it.
+//! Deliberately absent: networks, files, clocks, printing, optimisers.
 
 mod beta;
 pub mod bound;
@@ -32,6 +33,7 @@ pub mod edit;
 mod error;
 mod forward;
 mod grid;
+mod guidance;
 mod interpolate;
 mod learned;
 mod level;
@@ -60,12 +62,13 @@ mod variance;
 mod weighting;
 
 pub use choice::Choice;
-pub use config::{DiffusionConfig, SampleConfig};
+pub use config::{CondKind, DiffusionConfig, SampleConfig};
 pub use denoise::{Denoise, Denoised, NetworkDenoiser};
 pub use diffusion::Diffusion;
 pub use error::{ProcessError, ValueError};
 pub use forward::{ForwardWalk, Posterior, q_posterior, q_sample, q_step};
 pub use grid::{AlignedModel, End, Grid};
+pub use guidance::{Classify, Guidance};
 pub use interpolate::{mix, slerp};
 pub use level::{Jump, Level};
 pub use loss::Loss;

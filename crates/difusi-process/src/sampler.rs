@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use difusi_core::Cond;
 
 use crate::{
-    Denoise, Jump, NoiseSource, Plan, ProcessError, Stage,
+    Denoise, Denoised, Jump, NoiseSource, Plan, ProcessError, Stage,
     forward::require_same,
     solver::{Estimate, Moment, Noises, weighted},
 };
@@ -91,8 +91,8 @@ impl<'a> Sampler<'a> {
         if self.past.len() == self.plan.solver().memory() {
             self.past.remove(0);
         }
-        let x0 = said.x0.clone();
-        self.past.push(Estimate { at: stage.at, x, x0: said.x0, eps: said.eps, variance: said.variance });
+        let Denoised { x0, eps, variance, renoise } = said;
+        self.past.push(Estimate { at: stage.at, x, x0: x0.clone(), eps, variance, renoise });
         let moment = Moment {
             stages: self.plan.stages(),
             index: self.index,

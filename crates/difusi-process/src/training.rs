@@ -8,7 +8,7 @@ use burn::tensor::{Tensor, TensorData};
 use difusi_core::{Batch, Cond, Draw, Dropout, Network, Noise};
 
 use crate::{
-    Diffusion, Level, Loss, LossHistory, ProcessError,
+    CondKind, Diffusion, Level, Loss, LossHistory, ProcessError,
     bound::{Chain, Decoder, Reverse, bound_terms},
     denoise::split_channels,
     forward::{normal_like, per_image},
@@ -64,7 +64,9 @@ impl Diffusion {
         let drawn = self.times.draw(&self.process, batch.x.dims()[0], place);
         let self_condition = noise.stream(Draw::SelfCondition, at.step, 0).uniform() < SELF_CONDITION_RATE;
         let dropout = Some(Dropout { noise, first_image: at.images_seen });
-        TrainingInputs { self_condition, dropout, ..inputs(batch, drawn, eps) }
+        let drawn = self.inputs(batch, drawn, eps);
+        let cond = self.with_dropped(drawn.cond, noise, at.images_seen);
+        TrainingInputs { self_condition, dropout, cond, ..drawn }
     }
 
     /// Draws times and noise of a validation batch whose first image has number `first_index`: the same at every validation, no
@@ -73,7 +75,27 @@ impl Diffusion {
         let eps = self.noise(&batch.x, noise, (Draw::Validation, first_index), 1);
         let place = Place { noise, draw: Draw::Validation, first: first_index, step: None, history: None };
         let drawn = self.times.draw(&self.process, batch.x.dims()[0], place);
-        inputs(batch, drawn, eps)
+        self.inputs(batch, drawn, eps)
+    }
+
+    /// Without the conditions that are dropped; which ones depends on the image's number alone.
+    fn with_dropped(&self, cond: Cond, noise: Noise, first: u64) -> Cond {
+        let dropped = |i: usize| noise.stream(Draw::CondDropout, first + i as u64, 0).uniform() < self.cond_dropout;
+        match cond {
+            Cond::Label(labels) => {
+                Cond::Label(labels.into_iter().enumerate().map(|(i, label)| label.filter(|_| !dropped(i))).collect())
+            }
+            other => other,
+        }
+    }
+
+    fn inputs(&self, batch: Batch, drawn: Vec<DrawnTime>, eps: Tensor<4>) -> TrainingInputs {
+        let (levels, importance) = drawn.into_iter().map(|d| (d.level, d.importance)).unzip();
+        let cond = match self.cond {
+            CondKind::None => Cond::None,
+            CondKind::Label => batch.cond,
+        };
+        TrainingInputs { x0: batch.x, levels, importance, eps, cond, self_condition: false, dropout: None }
     }
 
     /// eps in the shape of `x`; offset noise adds one number per image and channel to all its pixels.
@@ -159,12 +181,6 @@ impl Said {
     fn with_mean_detached(self) -> Self {
         Self { output: self.output.detach(), ..self }
     }
-}
-
-fn inputs(batch: Batch, drawn: Vec<DrawnTime>, eps: Tensor<4>) -> TrainingInputs {
-    let (levels, importance) = drawn.into_iter().map(|d| (d.level, d.importance)).unzip();
-    let Batch { x: x0, cond, .. } = batch;
-    TrainingInputs { x0, levels, importance, eps, cond, self_condition: false, dropout: None }
 }
 
 /// One factor per image, `[B]`.

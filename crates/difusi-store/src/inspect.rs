@@ -8,7 +8,7 @@ use flate2::read::GzDecoder;
 
 use crate::error::Fault;
 use crate::map::TensorInfo;
-use crate::{Dtype, PtValue, StoreError, npy, picture, pt, safetensors};
+use crate::{Dtype, PtValue, StoreError, npy, npz, picture, pt, safetensors};
 
 /// The kinds of files that are told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,7 +127,7 @@ pub fn inspect(path: &Path) -> Result<Listing, StoreError> {
         }
         Container::PytorchZip | Container::PytorchLegacy => pytorch(&pt::read_structure(path)?),
         Container::Npy => (vec![npy::npy_info(path)?], Vec::new()),
-        Container::Npz => (npy::read_npz(path)?.infos(), Vec::new()),
+        Container::Npz => (npz::npz_infos(path)?, Vec::new()),
         Container::Png => {
             let (shape, text) = picture::png_text(path).map_err(Fault::at(path, "PNG"))?;
             (vec![TensorInfo { name: "picture".into(), shape: shape.to_vec(), dtype: Dtype::U8 }], text)

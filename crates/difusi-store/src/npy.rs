@@ -8,10 +8,11 @@ use std::io::{self, BufReader, Read, Seek, Write};
 use std::path::Path;
 
 use zip::write::SimpleFileOptions;
-use zip::{CompressionMethod, ZipArchive, ZipWriter};
+use zip::{CompressionMethod, ZipWriter};
 
 use crate::error::Fault;
 use crate::map::{TensorInfo, TensorMap};
+use crate::npz::read_npz_named;
 use crate::tensor::{HostData, HostTensor, element_count};
 use crate::{Dtype, Picture, StoreError, atomic, read_safetensors};
 
@@ -58,26 +59,7 @@ pub fn write_npy(path: &Path, tensor: &HostTensor) -> Result<(), StoreError> {
 
 /// Reads all arrays of an archive, in its order, without `.npy` in their names.
 pub fn read_npz(path: &Path) -> Result<TensorMap, StoreError> {
-    let open = || {
-        let file = File::open(path)?;
-        // Deflate packs at most a thousandfold; the limit is on all arrays together, since entries may share their bytes.
-        let mut left = file.metadata()?.len().saturating_mul(1_100);
-        let mut archive = ZipArchive::new(BufReader::new(file))?;
-        let mut map = TensorMap::new();
-        for i in 0..archive.len() {
-            let mut entry = archive.by_index(i)?;
-            let full = entry.name()?.into_owned();
-            let name = full.strip_suffix(".npy").unwrap_or(&full).to_string();
-            let tensor = parse(&mut entry, left).map_err(|fault| match fault {
-                Fault::Bad(problem) => Fault::Bad(format!("array `{name}`: {problem}")),
-                other => other,
-            })?;
-            left = left.saturating_sub((tensor.numel() * tensor.dtype().size()) as u64);
-            map.insert(name, tensor);
-        }
-        Ok(map)
-    };
-    open().map_err(Fault::at(path, "npz"))
+    Ok(read_npz_named(path, &|_| true)?.0)
 }
 
 /// Writes arrays atomically, deflated, as `numpy.savez_compressed` does.
@@ -131,14 +113,14 @@ pub(crate) fn looks_like(start: &[u8]) -> bool {
     start.starts_with(MAGIC)
 }
 
-struct Header {
-    dtype: Dtype,
-    fortran: bool,
-    shape: Vec<usize>,
+pub(crate) struct Header {
+    pub(crate) dtype: Dtype,
+    pub(crate) fortran: bool,
+    pub(crate) shape: Vec<usize>,
 }
 
 /// Reads an array of at most `limit` bytes.
-fn parse(input: &mut impl Read, limit: u64) -> Result<HostTensor, Fault> {
+pub(crate) fn parse(input: &mut impl Read, limit: u64) -> Result<HostTensor, Fault> {
     let Header { dtype, fortran, shape } = parse_header(input)?;
     let len = element_count(&shape).and_then(|n| n.checked_mul(dtype.size())).filter(|n| *n as u64 <= limit);
     let Some(len) = len else {
@@ -177,7 +159,7 @@ fn row_major(bytes: &[u8], shape: &[usize], size: usize) -> Vec<u8> {
     out
 }
 
-fn parse_header(input: &mut impl Read) -> Result<Header, Fault> {
+pub(crate) fn parse_header(input: &mut impl Read) -> Result<Header, Fault> {
     let mut start = [0; 8];
     input.read_exact(&mut start)?;
     if !looks_like(&start) {

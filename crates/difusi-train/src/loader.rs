@@ -70,7 +70,7 @@ impl HostBatch {
     pub(crate) fn into_batch(self, device: &Device) -> Batch {
         let [h, w, c] = self.shape;
         let x = Tensor::from_data(TensorData::new(self.pixels, [self.count, h, w, c]), device); // [B, H, W, C]
-        Batch { x, cond: self.labels.map_or(Cond::None, Cond::Label) }
+        Batch { x, cond: self.labels.map_or(Cond::None, Cond::labels) }
     }
 }
 

@@ -59,6 +59,17 @@ pub trait Objective {
         let _ = losses;
     }
 
+    /// Names of what the loss is made of, or of what else there is to see of it: columns of a run's metrics. None by default.
+    fn part_names(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Means of these parts over the images whose losses were asked for since the last call, one for each name (see
+    /// [`crate::PartSums`]). Training depends on none of it. None by default.
+    fn take_parts(&mut self) -> Vec<f64> {
+        Vec::new()
+    }
+
     /// What the objective itself has learned and needs to go on exactly (a history of losses, for one); empty by default.
     fn state(&self) -> BTreeMap<String, Vec<f32>> {
         BTreeMap::new()

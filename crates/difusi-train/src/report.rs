@@ -16,6 +16,8 @@ pub struct StepReport {
     pub step: u64,
     /// Mean loss over the step's images, before the update; not finite where the step was skipped for it.
     pub loss: f64,
+    /// What the loss is made of: means over the step's images, in the order of [`crate::Objective::part_names`].
+    pub parts: Vec<f64>,
     /// Learning rate of this step.
     pub learning_rate: f64,
     /// L2 norm of the gradient before clipping.

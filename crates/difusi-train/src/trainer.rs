@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use burn::module::Module;
 use burn::tensor::Device;
-use difusi_core::{Dataset, Draw, Noise};
+use difusi_core::{Dataset, Noise};
 
 use crate::ema::Ema;
 use crate::error::ConfigIssues;
@@ -75,7 +75,7 @@ pub struct Trainer<O: Objective> {
     pub(crate) layout: Layout,
     pub(crate) device: Device,
     pub(crate) data: Arc<dyn Dataset>,
-    order: Arc<Order>,
+    pub(crate) order: Arc<Order>,
     loader: Option<Loader>,
     pub(crate) progress: Progress,
     pub(crate) last_checkpoint: Option<PathBuf>,
@@ -155,7 +155,9 @@ impl<O: Objective> Trainer<O> {
     pub fn step(&mut self) -> Result<StepReport, TrainError> {
         let started = Instant::now();
         let learning_rate = self.config.learning_rate_at(self.progress.step);
+        self.objective.take_parts(); // of a step that failed
         let gathered = self.gather().inspect_err(|_| self.loader = None)?;
+        let parts = self.objective.take_parts();
         let (grad_norm, bad) = match gathered.bad {
             Some(bad) => (f64::NAN, Some(bad)),
             None => self.norm(&gathered.gradient),
@@ -178,6 +180,7 @@ impl<O: Objective> Trainer<O> {
         Ok(StepReport {
             step: p.step,
             loss: gathered.loss,
+            parts,
             learning_rate,
             grad_norm,
             skipped: bad,
@@ -271,34 +274,6 @@ impl<O: Objective> Trainer<O> {
             self.loader = Some(Loader::start(reading, self.progress.images_seen)?);
         }
         self.loader.as_ref().map_or(Err(TrainError::Reader), Loader::next)
-    }
-
-    /// Mean loss over the held-out images, `None` where none are held out. The same images, times and noise each time.
-    ///
-    /// # Errors
-    /// Those of the data set and the objective; an index that `train.ema` does not have.
-    pub fn validation_loss(&mut self, weights: Weights) -> Result<Option<f64>, TrainError> {
-        let order = self.order.clone();
-        if order.held_out().is_empty() {
-            return Ok(None);
-        }
-        let model = self.model(weights)?;
-        let device = self.device.clone().inner();
-        let noise = Noise::new(self.config.seed).derive(Draw::Validation, 0, 0);
-        let (mut sum, mut first_image) = (0.0, 0);
-        for indices in order.held_out().chunks(self.progress.micro_batch) {
-            let part = HostBatch::read(self.data.as_ref(), indices, first_image, noise)?;
-            let (step, images_per_step) = (self.progress.step, self.config.images_per_step());
-            let context = StepContext { noise, first_image, step, images_per_step, phase: Phase::Validation };
-            let losses = self.objective.loss(&model, part.into_batch(&device), &context)?;
-            let values = params::values(losses, "loss")?;
-            if values.len() != indices.len() {
-                return Err(TrainError::LossCount { got: values.len(), expected: indices.len() });
-            }
-            sum += values.iter().map(|&l| f64::from(l)).sum::<f64>();
-            first_image += indices.len() as u64;
-        }
-        Ok(Some(sum / order.held_out().len() as f64))
     }
 
     /// A copy of the model for inference (no autodiff, training flags off) with these weights. Buffers and frozen

@@ -18,6 +18,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             println!("step {} loss {:.4}", report.step, report.loss);
         }
     }
-    println!("{}", run.finish(&mut |_, _| {})?.display());
+    println!("{:?}", run.finish(&mut |_, _| {})?);
     Ok(())
 }

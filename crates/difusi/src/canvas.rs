@@ -5,12 +5,13 @@ use std::path::Path;
 use burn::tensor::{Device, Tensor, TensorData};
 use difusi_core::{ImageSize, Network, Precision};
 use difusi_data::{Channels, LoadedImage, load_image};
-use difusi_nn::{Unet, UnetConfig};
 use difusi_process::{Choice, Diffusion, NetworkDenoiser, NoiseSource, Plan, SampleConfig, Threshold};
 use difusi_store::Picture;
 use difusi_train::{auto_micro_batch, available_memory};
 
-use crate::{Error, Model, ModelConfig};
+use crate::model::DiffusionModel;
+use crate::network::{DiffusionNetwork, DiffusionNetworkConfig};
+use crate::{Error, Model};
 
 /// Pictures in one network evaluation where memory is no concern.
 const BATCH: usize = 64;
@@ -22,7 +23,7 @@ const MAX_SIDE: usize = 8192;
 #[derive(Debug)]
 pub(crate) struct Canvas {
     /// In the precision that was chosen.
-    network: Unet,
+    network: DiffusionNetwork,
     pub(crate) diffusion: Diffusion,
     pub(crate) threshold: Threshold,
     pub(crate) size: ImageSize,
@@ -44,31 +45,32 @@ impl Canvas {
         batch: Option<usize>,
         device: &Device,
     ) -> Result<Self, Error> {
-        let ModelConfig::Unet(unet) = &model.card.model;
+        let DiffusionModel { network, task } = model.diffusion()?;
         if config.solver.rises() {
             let accepted = "a solver from noise to data: this one goes from pictures to their noise";
             return Err(Error::value("sample.solver", config.solver.kind(), accepted));
         }
-        if let Some(issue) = unet.check_size("the picture size", size) {
+        if let Some(issue) = task.network.check_size("the picture size", size) {
             return Err(Error::value(issue.key, issue.value, issue.accepted));
         }
         if size.height.max(size.width) > MAX_SIDE {
             return Err(Error::value("the picture size", size, format!("at most {MAX_SIDE} on each side")));
         }
-        if unet.output_channels() != unet.channels && unet.output_channels() != 2 * unet.channels {
-            let accepted = format!("{} (or twice that), to be sampled from", unet.channels);
-            return Err(Error::value("the network's number of output channels", unet.output_channels(), accepted));
+        let [channels, outputs] = [task.network.channels(), task.network.output_channels()];
+        if outputs != channels && outputs != 2 * channels {
+            let accepted = format!("{channels} (or twice that), to be sampled from");
+            return Err(Error::value("the network's number of output channels", outputs, accepted));
         }
         // What the model was trained in is a wish where the device may not have it, what is asked for is none.
         let trained = if difusi_ops::has_kernels(device) { model.card.precision } else { Precision::F32 };
         let precision = config.precision.unwrap_or(trained);
         Ok(Self {
-            diffusion: model.card.diffusion.build()?,
-            network: in_precision(&model.network, precision, device)?,
+            diffusion: task.diffusion.build()?,
+            network: in_precision(network, precision, device)?,
             threshold: config.threshold,
             size,
-            channels: unet.channels,
-            batch: batch.unwrap_or_else(|| batch_that_fits(unet, size, precision)).max(1),
+            channels,
+            batch: batch.unwrap_or_else(|| batch_that_fits(&task.network, size, precision)).max(1),
             device: device.clone(),
         })
     }
@@ -129,8 +131,8 @@ impl Canvas {
 }
 
 /// At most [`BATCH`] pictures, fewer where half of what memory is left would not hold their activations.
-pub(crate) fn batch_that_fits(unet: &UnetConfig, size: ImageSize, precision: Precision) -> usize {
-    match (unet.cost(size), available_memory()) {
+pub(crate) fn batch_that_fits(network: &DiffusionNetworkConfig, size: ImageSize, precision: Precision) -> usize {
+    match (network.cost(size), available_memory()) {
         (Ok(cost), Some(bytes)) => {
             auto_micro_batch(BATCH, precision.of_f32_bytes(cost.sampling_bytes) as u64, bytes / 2)
         }
@@ -142,7 +144,11 @@ pub(crate) fn batch_that_fits(unet: &UnetConfig, size: ImageSize, precision: Pre
 ///
 /// # Errors
 /// A precision that the network or the device does not have.
-pub(crate) fn in_precision(network: &Unet, precision: Precision, device: &Device) -> Result<Unet, Error> {
+pub(crate) fn in_precision(
+    network: &DiffusionNetwork,
+    precision: Precision,
+    device: &Device,
+) -> Result<DiffusionNetwork, Error> {
     let there = precision == Precision::F32 || difusi_ops::has_kernels(device);
     let network = network.clone().with_precision(precision).filter(|_| there);
     network

@@ -63,6 +63,7 @@ fn is_card(key: &str, value: &str) -> bool {
 fn card_facts(out: &mut Described, card: &ModelCard) {
     let [height, width, channels] = card.shape;
     out.kind = format!("difusi model ({})", out.kind);
+    out.fact("model", card.task.title().trim_start_matches("a "));
     out.fact("pictures", format!("{height}x{width}, {channels} channels"));
     out.fact("steps", card.step);
     out.fact("weights", &card.weights);

@@ -77,9 +77,12 @@ pub struct EditOptions {
 
 impl EditOptions {
     /// One result with the model card's `[sample]` section and seed 0; what is kept of a picture is kept plainly.
-    pub fn of(model: &Model, edit: Edit) -> Self {
-        let config = model.card.sample.clone();
-        Self { edit, resampling: None, count: 1, batch: None, seed: 0, size: None, config }
+    ///
+    /// # Errors
+    /// A model that is no diffusion model.
+    pub fn of(model: &Model, edit: Edit) -> Result<Self, Error> {
+        let config = model.card.task.diffusion()?.sample.clone();
+        Ok(Self { edit, resampling: None, count: 1, batch: None, seed: 0, size: None, config })
     }
 }
 

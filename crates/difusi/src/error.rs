@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use difusi_data::DataError;
+use difusi_metrics::MetricsError;
 use difusi_nn::NnError;
 use difusi_process::ProcessError;
 use difusi_store::StoreError;
@@ -56,6 +57,9 @@ pub enum Error {
     /// Training.
     #[error(transparent)]
     Train(#[from] TrainError),
+    /// Metrics of pictures.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
     /// Threads that are in use already.
     #[error("the number of threads cannot be set: {0}")]
     Threads(String),

@@ -1,9 +1,10 @@
 //! difusi: diffusion models, trained, sampled and looked into.
 //!
 //! This crate puts the rooms together: [`RunConfig`] (TOML to typed to checked), [`presets`], [`Model`] (a trained network with
-//! everything it needs to draw), [`Sampler`] (pictures from a model), [`Editor`] (pictures changed with a model), [`Run`] (a training
+//! everything it needs to draw), [`Sampler`] (pictures from a model), [`Editor`] (pictures changed with a model),
+//! [`Latents`] (of VAE, GAN and flow, which are trained by [`families`]), [`Run`] (a training
 //! run in a folder), [`figures`], [`bench`] (how fast a config is on this machine), [`eval`] (how good a model is).
-//! The rooms themselves are re-exported: [`core`], [`data`], [`nn`], [`process`], [`store`], [`train`].
+//! The rooms themselves are re-exported: [`core`], [`data`], [`metrics`], [`nn`], [`process`], [`store`], [`train`].
 //!
 //! Deliberately absent: printing, argument parsing, exit codes (the binary's).
 
@@ -15,8 +16,11 @@ mod device;
 mod edit;
 mod error;
 pub mod eval;
+pub mod families;
 pub mod figures;
+mod latents;
 mod model;
+mod network;
 pub mod presets;
 mod run;
 mod sample;
@@ -25,6 +29,7 @@ mod scheduler;
 pub use burn::tensor::{Device, Tensor, TensorData};
 pub use difusi_core as core;
 pub use difusi_data as data;
+pub use difusi_metrics as metrics;
 pub use difusi_nn as nn;
 pub use difusi_ops as ops;
 pub use difusi_process as process;
@@ -33,12 +38,17 @@ pub use difusi_train as train;
 
 pub use bench::{BenchOptions, BenchProgress, BenchReport, Prediction, Timing, bench};
 pub use canvas::pictures;
-pub use config::{ConfigError, ConfigErrors, ModelConfig, RunConfig, override_sample, parse_schedule};
+pub use config::{
+    ClassifierTask, ConfigError, ConfigErrors, DiffusionTask, Drawing, FlowTask, GanTask, ModelConfig, RunConfig, Task,
+    VaeTask, override_latent, override_sample, parse_schedule,
+};
 pub use describe::{Described, describe};
 pub use device::DeviceChoice;
 pub use edit::{Edit, EditOptions, Editor};
 pub use error::Error;
-pub use model::{Model, ModelCard, OpenModel, PredictIo, Weights, predict, write_prediction};
+pub use latents::Latents;
+pub use model::{DiffusionModel, Model, ModelCard, OpenModel, PredictIo, Weights, predict, write_prediction};
+pub use network::{DiffusionNetwork, DiffusionNetworkConfig, ModelNetwork};
 pub use run::{FineTune, Run, RunEvent, RunOptions, RunStart, save_grid};
 pub use sample::{Sampler, SamplerOptions, Start};
 pub use scheduler::{SchedulerRun, read_scheduler, scheduler_of, write_scheduler};

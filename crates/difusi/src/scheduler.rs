@@ -35,7 +35,8 @@ pub fn write_scheduler(path: &Path, config: &SchedulerConfig) -> Result<(), Erro
 /// # Errors
 /// Processes and predictions that no class of diffusers has.
 pub fn scheduler_of(card: &ModelCard) -> Result<Loaded, Error> {
-    Ok(SchedulerConfig::describing(&card.diffusion, &card.sample)?)
+    let task = card.task.diffusion()?;
+    Ok(SchedulerConfig::describing(&task.diffusion, &task.sample)?)
 }
 
 /// Sampling a model of difusi with a scheduler of diffusers, step for step as diffusers does.

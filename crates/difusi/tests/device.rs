@@ -54,7 +54,7 @@ fn digits(overrides: &[&str]) -> RunConfig {
 }
 
 fn network(device: &Device) -> Unet {
-    let ModelConfig::Unet(unet) = digits(&[]).model;
+    let ModelConfig::Unet(unet) = digits(&[]).task.model() else { panic!("digits is no U-Net") };
     unet.init(Noise::new(3), device).unwrap()
 }
 

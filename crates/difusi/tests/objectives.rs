@@ -57,14 +57,13 @@ fn learned_schedules_become_tables() {
     for weights in [Weights::Ema, Weights::Raw] {
         let open = OpenModel { weights, ..OpenModel::new(dir.path().join("whole")) };
         let model = open.open(&Device::flex()).unwrap();
-        let Schedule::CustomAlphaBars { alpha_bars } = &model.card.diffusion.schedule else {
-            panic!("{:?}", model.card.diffusion.schedule)
-        };
+        let diffusion = &model.diffusion().unwrap().task.diffusion;
+        let Schedule::CustomAlphaBars { alpha_bars } = &diffusion.schedule else { panic!("{:?}", diffusion.schedule) };
         let gamma = |a: f64| ((1.0 - a) / a).ln();
         let ends = [gamma(alpha_bars[0]), gamma(alpha_bars[19])];
         assert_eq!(alpha_bars.len(), 20);
         assert!(ends[0] != -9.0 && (ends[0] + 9.0).abs() < 0.2 && (ends[1] - 5.0).abs() < 0.2, "{ends:?}");
-        assert!(model.card.diffusion.build().is_ok());
+        assert!(diffusion.build().is_ok());
     }
 }
 
@@ -74,10 +73,11 @@ fn learned_variance_trains_and_draws() {
     let text = "loss = \"hybrid\"\nvariance = \"learned_range\"\nprediction = \"epsilon\"\n\
                 times = { kind = \"loss_second_moment\", history = 1, uniform_prob = 0.1 }\noffset_noise = 0.1";
     let config = parse(&config("self_condition = true", text));
-    let difusi::ModelConfig::Unet(unet) = &config.model;
+    let difusi::ModelConfig::Unet(unet) = config.task.model() else { panic!("{config:?}") };
     assert!(unet.learned_variance && unet.output_channels() == 2);
     let ancestral = |mut config: RunConfig| {
-        config.sample.solver = difusi::process::Solver::Ancestral {};
+        let difusi::Task::Diffusion(task) = &mut config.task else { panic!("{config:?}") };
+        task.sample.solver = difusi::process::Solver::Ancestral {};
         config
     };
     check_resumes(&ancestral(config));

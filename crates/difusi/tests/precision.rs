@@ -8,7 +8,7 @@ use difusi::data::{DataConfig, DigitsConfig, OpenOptions};
 use difusi::nn::{Unet, UnetConfig};
 use difusi::process::{DiffusionConfig, SampleConfig};
 use difusi::train::{DiffusionObjective, MicroBatch, TrainConfig, Trainer};
-use difusi::{Device, Model, ModelCard, ModelConfig, Sampler, SamplerOptions};
+use difusi::{Device, DiffusionNetworkConfig, DiffusionTask, Model, ModelCard, Sampler, SamplerOptions, Task};
 
 const SIDE: usize = 12;
 
@@ -83,12 +83,14 @@ fn pictures_are_nearly_the_same() {
     let mut trainer = trainer(train(Precision::Bf16));
     losses(&mut trainer, 60);
     let sample = SampleConfig { steps: 10, count: 4, ..SampleConfig::default() };
-    let card = ModelCard::new([SIDE, SIDE, 1], ModelConfig::Unet(unet()), DiffusionConfig::default(), sample);
+    let network = DiffusionNetworkConfig::Unet(unet());
+    let task = DiffusionTask { network, diffusion: DiffusionConfig::default(), sample: sample.clone() };
+    let card = ModelCard::new([SIDE, SIDE, 1], Task::Diffusion(task));
     let card = ModelCard { precision: Precision::Bf16, ..card };
     let model = Model::new(card, trainer.raw()).unwrap();
     let draw = |precision| {
         let mut options = SamplerOptions::of(&model);
-        options.config.precision = precision;
+        options.config = SampleConfig { precision, ..sample.clone() }.into();
         let pictures = Sampler::new(&model, options, &device).unwrap().all().unwrap();
         pictures.iter().flat_map(|p| p.pixels().to_vec()).map(f64::from).collect::<Vec<f64>>()
     };

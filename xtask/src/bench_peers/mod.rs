@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, bail};
-use difusi::{ModelConfig, RunConfig};
+use difusi::{DiffusionNetworkConfig, RunConfig};
 
 pub use options::Options;
 pub use table::{Measured, Side, page};
@@ -50,7 +50,7 @@ impl Work {
 
     /// In words: `Unet(32, (1, 2, 4), channels=1), 32x32`.
     pub fn network(&self) -> anyhow::Result<String> {
-        let ModelConfig::Unet(unet) = &self.config.model;
+        let DiffusionNetworkConfig::Unet(unet) = &self.config.task.diffusion()?.network;
         let mults: Vec<String> = unet.dim_mults.iter().map(ToString::to_string).collect();
         Ok(format!("Unet({}, ({}), channels={}), {}", unet.dim, mults.join(", "), unet.channels, self.size()?))
     }
@@ -61,7 +61,8 @@ impl Work {
 
     /// Arguments of bench/peer_unet.py.
     fn peer_arguments(&self) -> anyhow::Result<Vec<String>> {
-        let (ModelConfig::Unet(unet), size) = (&self.config.model, self.size()?);
+        let (task, size) = (self.config.task.diffusion()?, self.size()?);
+        let DiffusionNetworkConfig::Unet(unet) = &task.network;
         if size.height != size.width {
             bail!("bench/{}.toml has pictures of {size}; expected squares", self.name);
         }
@@ -71,7 +72,7 @@ impl Work {
             ("--channels", unet.channels),
             ("--side", size.height),
             ("--train-batch", self.config.train.batch_size),
-            ("--forward-batch", self.config.sample.count),
+            ("--forward-batch", task.sample.count),
         ];
         let numbers = numbers.into_iter().flat_map(|(key, value)| [key.to_owned(), value.to_string()]);
         Ok(numbers.chain(["--mults".to_owned(), mults.join(",")]).collect())

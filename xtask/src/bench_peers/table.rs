@@ -43,7 +43,7 @@ impl Measured {
     /// # Errors
     /// A config that does not say the size of its pictures.
     pub fn new(work: &Work) -> anyhow::Result<Self> {
-        let batches = [work.config.train.batch_size, work.config.sample.count];
+        let batches = [work.config.train.batch_size, work.config.task.diffusion()?.sample.count];
         Ok(Self { network: work.network()?, batches, variants: Vec::new(), facts: Vec::new() })
     }
 

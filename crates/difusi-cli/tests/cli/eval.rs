@@ -83,8 +83,9 @@ fn what_does_not_fit_is_named() {
         let said = place.fails(code, &[&["eval", "r"], more].concat());
         assert!(said.contains(part), "{part}: {said}");
     };
-    fails(2, &["--reference", "digits", "--metrics", "bpd,fid"], "not here yet");
+    fails(2, &["--reference", "digits", "--metrics", "bpd,fid"], "one after the other");
     fails(2, &["--reference", "digits", "--metrics", "bppd"], "bpd (bits per dimension)");
+    fails(2, &[], "--reference");
     fails(2, &["--reference", "digits", "--times-per-image", "1"], "times-per-image");
     fails(2, &["--reference", "digits", "--ode", "--exact"], "--ode");
     fails(2, &["--reference", "digits", "--tolerance", "0", "--ode"], "--tolerance");

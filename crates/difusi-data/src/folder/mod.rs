@@ -3,6 +3,7 @@
 //!
 //! Deliberately absent: archives, remote folders, `metadata.csv`, aspect-ratio buckets.
 
+mod images;
 mod metadata;
 mod scan;
 mod survey;
@@ -14,6 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use difusi_core::{Dataset, Example, Stream};
 use rayon::prelude::*;
 
+pub use images::{FolderImages, RawImage};
 pub(crate) use scan::{Scan, scan};
 pub(crate) use survey::{Survey, survey};
 

@@ -5,7 +5,10 @@ use std::path::Path;
 use difusi_core::Dataset;
 
 use super::{flat, image, only, write};
-use crate::{Channels, DataConfig, DataError, Folder, FolderConfig, LabelSource, OpenOptions, guess, info};
+use crate::{
+    Channels, DataConfig, DataError, Folder, FolderConfig, FolderImages, LabelSource, OpenOptions, RawImage, guess,
+    info,
+};
 
 fn config() -> FolderConfig {
     FolderConfig { size: [4, 4].into(), ..FolderConfig::default() }
@@ -215,4 +218,23 @@ fn guesses() {
     assert_eq!(last.into_inner(), 3);
     assert!(guess(&dir.path().join("1.png"), &search).unwrap_err().to_string().contains("expected a folder"));
     assert!(guess(Path::new("no-such"), &search).unwrap_err().to_string().contains("fashion-mnist"));
+}
+
+/// Images as they are: own size, grey or colour; what is broken is an error with its name.
+#[test]
+fn images_as_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let d = dir.path();
+    write(&d.join("b.png"), &flat([2, 3], [9; 3]));
+    write(&d.join("a/c.png"), &flat([5, 4], [1, 2, 3]));
+    write(&d.join("z.png"), b"x");
+    let images = FolderImages::open(d).unwrap();
+    assert_eq!(images.count(), 3);
+    let colour = images.get(0).unwrap();
+    assert_eq!((colour.shape[2], &colour.bytes[..3], colour.bytes.len()), (3, &[1, 2, 3][..], 60));
+    let RawImage { bytes, shape } = images.get(1).unwrap();
+    assert_eq!((bytes.len(), bytes.iter().all(|v| *v == 9)), (shape.iter().product(), true));
+    assert!(images.get(2).unwrap_err().to_string().contains("z.png"));
+    assert!(images.get(3).unwrap_err().to_string().contains("has 3"));
+    assert!(FolderImages::open(&d.join("absent")).is_err());
 }

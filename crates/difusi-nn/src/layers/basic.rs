@@ -9,7 +9,7 @@ use difusi_ops::ConvSpec;
 
 use super::Init;
 
-/// Square convolution of channels-last images, stride 1, "same" padding.
+/// Square convolution of channels-last images: stride 1 and "same" padding with an odd kernel; an even one halves the image.
 #[derive(Module, Debug)]
 pub struct Conv2d {
     weight: Param<Tensor<4>>,
@@ -17,7 +17,7 @@ pub struct Conv2d {
 }
 
 impl Conv2d {
-    /// `in_channels` to `out_channels` with an odd `kernel`, with a bias.
+    /// `in_channels` to `out_channels` with a `kernel`, with a bias.
     pub fn new(init: &Init<'_>, [in_channels, out_channels]: [usize; 2], kernel: usize) -> Self {
         let mut conv = Self::without_bias(init, [in_channels, out_channels], kernel);
         conv.bias = Some(init.at("bias").uniform([out_channels], bound(in_channels * kernel * kernel)));
@@ -38,12 +38,18 @@ impl Conv2d {
         (weight.reshape([out, inside]), bias)
     }
 
-    /// `[B, H, W, in]` -> `[B, H, W, out]`.
+    /// `[B, H, W, in]` -> `[B, H, W, out]`, or half of each side with an even kernel.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let weight = self.weight.val(); // [out, in, k, k]
         let [_, _, kernel, _] = weight.dims();
+        let spec = if kernel % 2 == 1 { ConvSpec::same(kernel) } else { ConvSpec::new(2, kernel / 2 - 1) };
+        difusi_ops::conv2d(x, weight, self.bias.as_ref().map(Param::val), spec)
+    }
 
-        difusi_ops::conv2d(x, weight, self.bias.as_ref().map(Param::val), ConvSpec::same(kernel))
+    /// As [`Conv2d::new`], with zeros for weights and bias: a layer that says nothing before it is trained.
+    pub fn zeros(init: &Init<'_>, [in_channels, out_channels]: [usize; 2], kernel: usize) -> Self {
+        let weight = init.at("weight").zeros([out_channels, in_channels, kernel, kernel]);
+        Self { weight, bias: Some(init.at("bias").zeros([out_channels])) }
     }
 }
 

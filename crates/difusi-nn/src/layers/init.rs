@@ -48,6 +48,24 @@ impl<'a> Init<'a> {
         self.draw(shape, true, |_| 1.0)
     }
 
+    /// Zeros.
+    pub fn zeros<const D: usize>(&self, shape: [usize; D]) -> Param<Tensor<D>> {
+        self.draw(shape, true, |_| 0.0)
+    }
+
+    /// These numbers in this shape. With `trainable` false, training leaves them as they are.
+    pub fn given<const D: usize>(&self, values: Vec<f32>, shape: [usize; D], trainable: bool) -> Param<Tensor<D>> {
+        let make = move |device: &Device, require_grad: bool| {
+            Tensor::from_data(TensorData::new(values.clone(), shape), device).set_require_grad(require_grad)
+        };
+        Param::uninitialized(ParamId::new(), make, self.device.clone(), trainable, Shape::from(shape))
+    }
+
+    /// The stream that this part's numbers come from.
+    pub fn stream(&self) -> Stream {
+        self.noise.stream(Draw::Weights, self.index(), 0)
+    }
+
     /// These numbers.
     pub fn values(&self, values: Vec<f64>) -> Param<Tensor<1>> {
         let shape = [values.len()];
@@ -64,7 +82,7 @@ impl<'a> Init<'a> {
         trainable: bool,
         number: impl Fn(&mut Stream) -> f32 + Send + Sync + 'static,
     ) -> Param<Tensor<D>> {
-        let mut stream = self.noise.stream(Draw::Weights, self.index(), 0);
+        let mut stream = self.stream();
         let make = move |device: &Device, require_grad: bool| {
             let values: Vec<f32> = (0..shape.iter().product()).map(|_| number(&mut stream)).collect();
             Tensor::from_data(TensorData::new(values, shape), device).set_require_grad(require_grad)

@@ -6,17 +6,21 @@
 
 mod attention;
 mod basic;
+mod classes;
 mod curve;
 mod either;
+mod group_norm;
 mod init;
 mod precision;
 mod resnet;
 mod time;
 
-pub use attention::{Attention, AttentionSpec, LinearAttention, MEMORY};
+pub use attention::{Attention, AttentionSpec, LinearAttention};
 pub use basic::{Conv2d, Gelu, Linear, Nearest, PixelUnshuffle, RmsNorm, Silu};
+pub use classes::Embedding;
 pub use curve::RisingCurve;
 pub use either::Either;
+pub use group_norm::GroupNorm;
 pub use init::Init;
 pub use precision::{in_precision, precision_of};
 pub use resnet::{ResnetBlock, ResnetSpec};

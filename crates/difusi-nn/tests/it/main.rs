@@ -2,11 +2,17 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests: they panic and print as tests do")]
 
+mod baselines;
 mod checkpoint;
+mod classes;
+mod classifier;
 mod config;
 mod curve;
 mod features;
+mod flow;
+mod gan;
 mod golden;
 mod network;
 mod params;
 mod support;
+mod vae;

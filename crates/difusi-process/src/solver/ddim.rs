@@ -18,9 +18,10 @@ pub(super) fn step(
     let to = stage.to;
     let noise = eta * jump.posterior_variance().sqrt(); // eq. 16
     let sigma = (to.sigma * to.sigma - noise * noise).max(0.0).sqrt();
-    let x = match source {
-        EpsSource::Thresholded => Sum::default().step((to.alpha, sigma), said).total(), // eq. 12
-        EpsSource::Network => Sum::default().with(to.alpha, &said.x0).with(sigma, &said.eps).total(),
+    let x = match (source, &said.renoise) {
+        (_, Some(eps)) => Sum::default().with(to.alpha, &said.x0).with(sigma, eps).total(), // CFG++
+        (EpsSource::Thresholded, None) => Sum::default().step((to.alpha, sigma), said).total(), // eq. 12
+        (EpsSource::Network, None) => Sum::default().with(to.alpha, &said.x0).with(sigma, &said.eps).total(),
     };
     if noise == 0.0 {
         return Ok(x);

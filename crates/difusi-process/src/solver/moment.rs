@@ -17,6 +17,8 @@ pub(crate) struct Estimate {
     pub(crate) eps: Tensor<4>,
     /// Where a learned variance lies between the logarithms of beta-tilde (0) and beta (1).
     pub(crate) variance: Option<Tensor<4>>,
+    /// The eps that DDIM puts back in the place of its own.
+    pub(crate) renoise: Option<Tensor<4>>,
 }
 
 impl Estimate {

@@ -16,6 +16,7 @@ mod golden_diffusers;
 mod golden_peer;
 mod golden_repaint;
 mod grid;
+mod guidance;
 mod learned;
 mod likelihood;
 mod mixture;

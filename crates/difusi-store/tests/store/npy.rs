@@ -2,8 +2,8 @@
 
 use difusi_core::ImageSize;
 use difusi_store::{
-    Dtype, HostData, HostTensor, Picture, read_npy, read_npz, read_tensor_file, write_npy, write_npz,
-    write_npz_pictures, write_safetensors,
+    Dtype, HostData, HostTensor, Picture, StoreError, npz_infos, read_npy, read_npz, read_npz_named, read_npz_rows,
+    read_tensor_file, write_npy, write_npz, write_npz_pictures, write_safetensors,
 };
 use proptest::prelude::*;
 
@@ -137,4 +137,38 @@ fn tensor_files() {
     let error = read_tensor_file(&at("a.safetensors"), "noise").unwrap_err().to_string();
     assert!(error.contains("`noise`") && error.contains("`x`"), "{error}");
     assert!(read_tensor_file(&at("absent"), "x").is_err());
+}
+
+/// Parts of an archive: by name, listed, and row by row in pieces of any size, until told to stop.
+#[test]
+fn parts_of_an_archive() {
+    let (_dir, path) = file(b"");
+    let rows = HostTensor::new([7, 2, 3], HostData::U8((0..42).collect())).unwrap();
+    let map = [("arr_0".to_string(), rows), ("mu".to_string(), make(Dtype::F64, &[4], 1))].into_iter().collect();
+    write_npz(&path, &map).unwrap();
+    let (some, names) = read_npz_named(&path, &|name| name == "mu").unwrap();
+    assert_eq!((some.len(), names), (1, vec!["arr_0".to_string(), "mu".to_string()]));
+    assert_eq!(npz_infos(&path).unwrap(), map.infos());
+    for step in [1, 3, 7, 100] {
+        let (mut bytes, mut pieces) = (Vec::new(), 0);
+        read_npz_rows::<StoreError>(&path, "arr_0", step, &mut |piece| {
+            assert_eq!(piece.shape[1..], [2, 3]);
+            let HostData::U8(v) = piece.data else { panic!("{:?}", piece.data) };
+            bytes.extend(v);
+            pieces += 1;
+            Ok(true)
+        })
+        .unwrap();
+        assert_eq!((bytes, pieces), ((0..42).collect::<Vec<u8>>(), 7usize.div_ceil(step)));
+    }
+    let mut seen = 0;
+    let stop = &mut |piece: HostTensor| {
+        seen += piece.shape[0];
+        Ok::<bool, StoreError>(false)
+    };
+    read_npz_rows(&path, "arr_0", 2, stop).unwrap();
+    assert_eq!(seen, 2);
+    let none = &mut |_| Ok::<bool, StoreError>(true);
+    let absent = read_npz_rows(&path, "x", 2, none).unwrap_err().to_string();
+    assert!(absent.contains("`arr_0`") && absent.contains("x in"), "{absent}");
 }

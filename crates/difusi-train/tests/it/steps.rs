@@ -4,7 +4,9 @@ use burn::module::{Module, Param};
 use burn::tensor::{Tensor, TensorData};
 use difusi_core::Batch;
 use difusi_process::DiffusionConfig;
-use difusi_train::{DiffusionObjective, MicroBatch, Objective, StepContext, TrainConfig, TrainError, Trainer, Weights};
+use difusi_train::{
+    DiffusionObjective, MicroBatch, Objective, PartSums, StepContext, TrainConfig, TrainError, Trainer, Weights,
+};
 
 use crate::common::{Denoising, Mlp, all_bits, bits, device, images, largest_difference, quick, run, trainer};
 
@@ -135,6 +137,44 @@ fn clipping_shortens_the_step() {
     assert_eq!(norm, same, "the norm is reported before clipping");
     assert!(norm > 0.02);
     assert!((clipped / free * norm / 0.01 - 1.0).abs() < 0.05, "{free} -> {clipped}, norm {norm}");
+}
+
+/// Parts are means over a step's images however it is cut, and over the held-out ones; looking at them moves nothing.
+#[test]
+fn parts_are_means() {
+    let trainer = |micro| {
+        let config = TrainConfig { batch_size: 6, micro_batch: MicroBatch::Images(micro), validation: 0.3, ..quick() };
+        Trainer::new(config, Named(PartSums::default()), Mlp::new(1), images(23), &device()).unwrap()
+    };
+    let (mut whole, mut cut) = (trainer(6), trainer(4));
+    for _ in 0..3 {
+        let [a, b] = [whole.step().unwrap(), cut.step().unwrap()];
+        assert!((a.parts[0] - 2.0 * a.loss).abs() < 1e-6 && a.parts[1] == 3.0, "{a:?}");
+        assert!((a.parts[0] - b.parts[0]).abs() < 1e-5, "{a:?} {b:?}");
+        let seen = whole.validation(Weights::Raw).unwrap().unwrap();
+        assert!((seen.parts[0] - 2.0 * seen.loss).abs() < 1e-6 && seen.parts.len() == 2, "{seen:?}");
+    }
+}
+
+/// [`Denoising`] with parts.
+struct Named(PartSums);
+
+impl Objective for Named {
+    type Model = Mlp;
+
+    fn loss(&mut self, model: &Mlp, batch: Batch, context: &StepContext) -> Result<Tensor<1>, TrainError> {
+        let loss = Denoising.loss(model, batch, context)?;
+        self.0.add([loss.clone() * 2.0, loss.clone() * 0.0 + 3.0])?;
+        Ok(loss)
+    }
+
+    fn part_names(&self) -> &'static [&'static str] {
+        &["twice", "three"]
+    }
+
+    fn take_parts(&mut self) -> Vec<f64> {
+        self.0.take()
+    }
 }
 
 /// Diffusion is an objective like any other: it learns, a batch may be cut, validation repeats itself.

@@ -16,13 +16,14 @@ use std::time::Instant;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use difusi_core::{Draw, ImageSize, Inputs, Network, Noise, Precision};
-use difusi_nn::Unet;
 use difusi_nn::unet::ddp::Cost;
 use difusi_ops::profile::{self, OpTime};
 use difusi_train::{DiffusionObjective, Trainer, TrainerOptions, auto_micro_batch, available_memory};
 
 use crate::canvas::in_precision;
-use crate::{ConfigError, ConfigErrors, Error, ModelConfig, RunConfig, known_size};
+use crate::config::DiffusionTask;
+use crate::network::{DiffusionNetwork, ModelNetwork};
+use crate::{ConfigError, ConfigErrors, Error, RunConfig, known_size};
 use memory::peak_mib;
 use random::RandomImages;
 pub use report::{BenchReport, Prediction, Timing};
@@ -76,7 +77,8 @@ pub fn bench(
         return Err(Error::value("the number of measured steps", runs, format!("{LEAST} or more")));
     }
     config.check()?;
-    let job = Job { size: size(&config)?, cost: cost(&config)?, runs, device: device.clone(), config };
+    let task = config.task.diffusion()?.clone();
+    let job = Job { size: size(&config)?, cost: cost(&config)?, runs, device: device.clone(), task, config };
     let (total, mut done) = (job.runs_in_all(), 0);
     job.measure(&mut |stage| {
         on_progress(BenchProgress { stage, done, total });
@@ -94,16 +96,18 @@ fn size(config: &RunConfig) -> Result<ImageSize, Error> {
 }
 
 fn cost(config: &RunConfig) -> Result<Cost, Error> {
-    let (ModelConfig::Unet(unet), size) = (&config.model, size(config)?);
-    match unet.check_size("data.size", size) {
+    let (network, size) = (&config.task.diffusion()?.network, size(config)?);
+    match network.check_size("data.size", size) {
         Some(issue) => Err(ConfigErrors(vec![ConfigError::message(issue)]).into()),
-        None => Ok(unet.cost(size)?),
+        None => Ok(network.cost(size)?),
     }
 }
 
 /// What is measured, and where.
 struct Job {
     config: RunConfig,
+    /// The config's own.
+    task: DiffusionTask,
     size: ImageSize,
     cost: Cost,
     runs: usize,
@@ -116,13 +120,13 @@ struct Training {
     peak: Option<f64>,
     profiled_ms: f64,
     ops: Vec<OpTime>,
-    model: Unet,
+    model: DiffusionNetwork,
 }
 
 impl Job {
     /// `[H, W, C]`.
     fn shape(&self) -> [usize; 3] {
-        [self.size.height, self.size.width, self.config.model.channels()]
+        [self.size.height, self.size.width, self.task.network.channels()]
     }
 
     /// How often [`Job::measure`] tells of its progress: two measurements, the averages' where there are any, the profile, the
@@ -166,12 +170,15 @@ impl Job {
     }
 
     /// The trainer of a run with these averages, on random images.
-    fn trainer(&self, ema: Vec<f64>) -> Result<Trainer<DiffusionObjective<Unet>>, Error> {
+    fn trainer(&self, ema: Vec<f64>) -> Result<Trainer<DiffusionObjective<DiffusionNetwork>>, Error> {
         let mut train = self.config.train.clone();
         train.ema = ema;
         train.validation = 0.0;
         let (network, bytes) = crate::run::network(&self.config, self.shape(), None, &self.device)?;
-        let objective = DiffusionObjective::new(self.config.diffusion.build()?);
+        let ModelNetwork::Diffusion(network) = network else {
+            return Err(Error::value("the network", "of another kind", "one that denoises"));
+        };
+        let objective = DiffusionObjective::new(self.task.diffusion.build()?);
         let data = Arc::new(RandomImages::new(self.shape(), train.seed));
         let options = TrainerOptions { activation_bytes_per_image: Some(bytes), memory_limit: None };
         Ok(Trainer::new(train, objective, network, data, &self.device)?.with_options(options))
@@ -193,19 +200,19 @@ impl Job {
     }
 
     fn forward_precision(&self) -> Precision {
-        self.config.sample.precision.unwrap_or(self.config.train.precision)
+        self.task.sample.precision.unwrap_or(self.config.train.precision)
     }
 
     /// One evaluation of the network, and how many images it was: `sample.count`, or as many as memory holds.
-    fn forward(&self, model: &Unet, tick: &mut dyn FnMut(&'static str)) -> Result<(Timing, usize), Error> {
-        let ([h, w, c], count) = (self.shape(), self.config.sample.count);
+    fn forward(&self, model: &DiffusionNetwork, tick: &mut dyn FnMut(&'static str)) -> Result<(Timing, usize), Error> {
+        let ([h, w, c], count) = (self.shape(), self.task.sample.count);
         let limit = available_memory().map_or(u64::MAX, |bytes| bytes / 2);
         let precision = self.forward_precision();
         let batch = auto_micro_batch(count, precision.of_f32_bytes(self.cost.sampling_bytes) as u64, limit);
         let model = in_precision(model, precision, &self.device)?;
         let pixels = Noise::new(self.config.train.seed).normal(Draw::Init, 0..batch as u64, 0, h * w * c);
         let x = Tensor::<4>::from_data(TensorData::new(pixels, [batch, h, w, c]), &self.device); // [B, H, W, C]
-        let steps = self.config.diffusion.timesteps;
+        let steps = self.task.diffusion.timesteps;
         let t: Vec<f32> = (0..batch).map(|i| (i * steps / batch) as f32).collect();
         let t = Tensor::<1>::from_data(TensorData::new(t, [batch]), &self.device);
         let timing = self.timed(WARM_UP, self.runs, || {
@@ -240,8 +247,8 @@ impl Job {
 
     /// Seconds of the whole run, validation and writing files left out.
     fn prediction(&self, step_ms: f64, image_ms: f64) -> Result<Prediction, Error> {
-        let (train, sample) = (&self.config.train, &self.config.sample);
-        let evaluations = self.config.diffusion.build()?.plan(sample)?.len();
+        let (train, sample) = (&self.config.train, &self.task.sample);
+        let evaluations = self.task.diffusion.build()?.plan(sample)?.len();
         let grids = train.steps.saturating_sub(1).checked_div(train.sample_every).unwrap_or(0);
         let pictures = grids as f64 * PROGRESS_PICTURES.min(sample.count) as f64 + sample.count as f64;
         Ok(Prediction {

@@ -15,7 +15,7 @@ impl RunConfig {
         let table = |c: &Self| Table::try_from(c).map_err(ConfigError::message);
         let (mut new, mut old) = (table(self)?, table(old)?);
         let mut errors = Vec::new();
-        for section in ["data", "model", "diffusion"] {
+        for section in ["data", "model", "diffusion", "vae", "gan"] {
             let take = |t: &mut Table| t.remove(section).unwrap_or_else(|| Value::Table(Table::new()));
             differences(section, &take(&mut new), &take(&mut old), &mut errors);
         }

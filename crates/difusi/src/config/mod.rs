@@ -5,44 +5,47 @@
 
 mod compare;
 mod error;
+mod parts;
 mod strict;
+mod task;
 
 use difusi_data::DataConfig;
-use difusi_nn::UnetConfig;
 use difusi_process::{DiffusionConfig, SampleConfig};
 use difusi_train::TrainConfig;
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
 use toml::{Table, Value};
 
+use crate::families::LatentSample;
 pub use error::{ConfigError, ConfigErrors};
-
-/// The sections of a config, in the order they are written.
-const SECTIONS: [&str; 5] = ["data", "model", "diffusion", "train", "sample"];
+use parts::{MODEL_KINDS, TaskParts, sections};
+pub(crate) use task::StoredTask;
+pub use task::{ClassifierTask, DiffusionTask, Drawing, FlowTask, GanTask, ModelConfig, Task, VaeTask};
 
 /// The largest T.
 const MOST_TIMESTEPS: usize = 1_000_000;
 
 /// One experiment.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RunConfig {
     /// What to learn from.
     pub data: DataConfig,
-    /// The network.
-    pub model: ModelConfig,
-    /// The process: schedule, prediction, loss.
-    pub diffusion: DiffusionConfig,
+    /// What to train: the network, what it is trained for, how it draws.
+    pub task: Task,
     /// How to train.
     pub train: TrainConfig,
-    /// How to sample.
-    pub sample: SampleConfig,
 }
 
-/// The network; `kind` chooses the family, each with strict keys of its own.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum ModelConfig {
-    /// The U-Net of denoising-diffusion-pytorch.
-    Unet(UnetConfig),
+/// The sections, in the order they are written.
+impl Serialize for RunConfig {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("data", &self.data)?;
+        self.task.serialize_model(&mut map)?;
+        map.serialize_entry("train", &self.train)?;
+        self.task.serialize_sample(&mut map)?;
+        map.end()
+    }
 }
 
 impl RunConfig {
@@ -66,42 +69,19 @@ impl RunConfig {
 
     fn from_table(mut table: Table) -> Result<Self, ConfigErrors> {
         let mut errors = Vec::new();
-        let known: Vec<String> = SECTIONS.iter().map(ToString::to_string).collect();
-        for key in table.keys().filter(|k| !SECTIONS.contains(&k.as_str())) {
-            errors.push(ConfigError::unknown(key, key, &known));
-        }
-        table.retain(|key, _| SECTIONS.contains(&key));
-        let data_kind = take_kind(&mut table, "data", &DATA_KINDS, &mut errors);
-        let model_kind = take_kind(&mut table, "model", &MODEL_KINDS, &mut errors);
+        let mut kinds = Vec::new();
+        let data_kind = take_kind(&mut table, "data", &DATA_KINDS, &mut kinds);
+        let model_kind = take_kind(&mut table, "model", &MODEL_KINDS, &mut kinds);
+        check_sections(&table, &model_kind, &mut errors);
+        errors.extend(kinds);
         let data = data_section(&table, &data_kind, &mut errors);
         // Where [data] is wrong, its channels are unknown; that is no second mistake.
         let channels = data.as_ref().map_or(1, |d| i64::try_from(d.channels()).unwrap_or(i64::MAX));
-        let mut process_errors = Vec::new();
-        let diffusion: Option<DiffusionConfig> = strict::section(&table, "diffusion", &mut process_errors);
-        let learned = diffusion.as_ref().is_some_and(|d| d.variance.is_learned());
-        let model = table.get_mut("model").and_then(Value::as_table_mut);
-        if let Some(model) = model {
-            model.entry("channels").or_insert(Value::Integer(channels));
-            if learned {
-                model.entry("learned_variance").or_insert(Value::Boolean(true));
-            }
-        }
-        let model = model_section(&table, &model_kind, &mut errors);
-        errors.extend(process_errors);
-        let train = strict::section(&table, "train", &mut errors);
-        let sample = strict::section(&table, "sample", &mut errors);
-        let parts = Parts {
-            data: data.as_ref(),
-            model: model.as_ref(),
-            diffusion: diffusion.as_ref(),
-            train: train.as_ref(),
-            sample: sample.as_ref(),
-        };
-        errors.extend(parts.check());
-        match (data, model, diffusion, train, sample) {
-            (Some(data), Some(model), Some(diffusion), Some(train), Some(sample)) if errors.is_empty() => {
-                Ok(Self { data, model, diffusion, train, sample })
-            }
+        let task = TaskParts::read(&mut table, &model_kind, channels, &mut errors);
+        let train: Option<TrainConfig> = strict::section(&table, "train", &mut errors);
+        errors.extend(check(data.as_ref(), &task, train.as_ref()));
+        match (data, task.whole(), train) {
+            (Some(data), Some(task), Some(train)) if errors.is_empty() => Ok(Self { data, task, train }),
             _ => Err(ConfigErrors(errors)),
         }
     }
@@ -111,9 +91,7 @@ impl RunConfig {
     /// # Errors
     /// All of them.
     pub fn check(&self) -> Result<(), ConfigErrors> {
-        let Self { data, model, diffusion, train, sample } = self;
-        let (data, model, diffusion) = (Some(data), Some(model), Some(diffusion));
-        let errors = Parts { data, model, diffusion, train: Some(train), sample: Some(sample) }.check();
+        let errors = check(Some(&self.data), &TaskParts::of(&self.task), Some(&self.train));
         if errors.is_empty() { Ok(()) } else { Err(ConfigErrors(errors)) }
     }
 
@@ -127,60 +105,38 @@ impl RunConfig {
     }
 }
 
-/// The sections that could be read.
-struct Parts<'a> {
-    data: Option<&'a DataConfig>,
-    model: Option<&'a ModelConfig>,
-    diffusion: Option<&'a DiffusionConfig>,
-    train: Option<&'a TrainConfig>,
-    sample: Option<&'a SampleConfig>,
-}
-
-impl Parts<'_> {
-    /// Values out of range, and pairs that do not go together, among what is there.
-    fn check(&self) -> Vec<ConfigError> {
-        let mut errors: Vec<ConfigError> = Vec::new();
-        if let Some(data) = self.data {
-            errors.extend(data.check().iter().map(ConfigError::message));
-        }
-        if let Some(ModelConfig::Unet(unet)) = self.model {
-            let named = |e: difusi_nn::ConfigIssue| ConfigError::value(format!("model.{}", e.key), e.value, e.accepted);
-            errors.extend(unet.check().into_iter().map(named));
-        }
-        if let Some(diffusion) = self.diffusion {
-            errors.extend(diffusion.check().iter().map(ConfigError::message));
-            errors.extend(diffusion.check_training().iter().map(ConfigError::message));
-        }
-        if let Some(train) = self.train {
-            errors.extend(train.check().iter().map(ConfigError::message));
-        }
-        if let Some(sample) = self.sample {
-            // Where T is not known, only its limit is.
-            let timesteps = self.diffusion.map_or(MOST_TIMESTEPS, |d| d.timesteps);
-            errors.extend(sample.check(timesteps).iter().map(ConfigError::message));
-        }
-        if let (Some(data), Some(model)) = (self.data, self.model)
-            && data.channels() != model.channels()
-        {
-            let accepted = format!("{}, the channels of the data (or no such key)", data.channels());
-            errors.push(ConfigError::value("model.channels", model.channels(), accepted));
-        }
-        if let (Some(ModelConfig::Unet(unet)), Some(diffusion)) = (self.model, self.diffusion)
-            && diffusion.variance.is_learned()
-            && unet.output_channels() != 2 * unet.channels
-        {
-            let accepted = "true (or no such key) with diffusion.variance = \"learned_range\", and no other out_dim";
-            errors.push(ConfigError::value("model.learned_variance", unet.learned_variance, accepted));
-        }
-        errors
+/// Values out of range, and pairs that do not go together, among what is there.
+fn check(data: Option<&DataConfig>, task: &TaskParts, train: Option<&TrainConfig>) -> Vec<ConfigError> {
+    let mut errors: Vec<ConfigError> = Vec::new();
+    if let Some(data) = data {
+        errors.extend(data.check().iter().map(ConfigError::message));
     }
+    errors.extend(task.check(true));
+    if let Some(train) = train {
+        errors.extend(train.check().iter().map(ConfigError::message));
+    }
+    if let (Some(data), Some(channels)) = (data, task.channels())
+        && data.channels() != channels
+    {
+        let accepted = format!("{}, the channels of the data (or no such key)", data.channels());
+        errors.push(ConfigError::value("model.channels", channels, accepted));
+    }
+    errors
 }
 
-impl ModelConfig {
-    /// Image channels the network takes.
-    pub fn channels(&self) -> usize {
-        let Self::Unet(unet) = self;
-        unet.channels
+/// Notes sections that nobody knows, and those of other kinds.
+fn check_sections(table: &Table, kind: &str, errors: &mut Vec<ConfigError>) {
+    let own = sections(kind);
+    let known: Vec<String> = own.iter().map(ToString::to_string).collect();
+    for key in table.keys().filter(|k| !own.contains(&k.as_str())) {
+        let other = MODEL_KINDS.iter().find(|kind| sections(kind).contains(&key.as_str()));
+        errors.push(match other {
+            Some(other) => ConfigError::message(format!(
+                "`{key}` is a section of model.kind = \"{other}\"; accepted with model.kind = \"{kind}\": {}",
+                known.join(", ")
+            )),
+            None => ConfigError::unknown(key, key, &known),
+        });
     }
 }
 
@@ -219,6 +175,25 @@ pub fn override_sample(
     }
 }
 
+/// The `[sample]` section `base` of a model that draws from a latent, with `key=value` overrides (`temperature=0.7`).
+///
+/// # Errors
+/// Every mistake in the overrides.
+pub fn override_latent(base: &LatentSample, overrides: &[String]) -> Result<LatentSample, ConfigErrors> {
+    let mut table = Table::new();
+    table.insert("sample".into(), Value::try_from(base).map_err(ConfigError::message)?);
+    let overrides: Vec<String> = overrides.iter().map(|o| format!("sample.{o}")).collect();
+    apply(&mut table, &overrides)?;
+    let mut errors = Vec::new();
+    match strict::section::<LatentSample>(&table, "sample", &mut errors) {
+        Some(sample) => {
+            errors.extend(sample.check());
+            if errors.is_empty() { Ok(sample) } else { Err(ConfigErrors(errors)) }
+        }
+        None => Err(ConfigErrors(errors)),
+    }
+}
+
 /// A strict value of any config type from a TOML table; `name` is what errors call its root.
 pub(crate) fn strict_value<T: serde::de::DeserializeOwned>(table: Table, name: &str) -> Result<T, ConfigErrors> {
     let mut errors = Vec::new();
@@ -243,7 +218,6 @@ fn take_kind(table: &mut Table, section: &str, kinds: &[&str], errors: &mut Vec<
 }
 
 const DATA_KINDS: [&str; 4] = ["digits", "idx", "cifar10", "folder"];
-const MODEL_KINDS: [&str; 1] = ["unet"];
 
 fn data_section(table: &Table, kind: &str, errors: &mut Vec<ConfigError>) -> Option<DataConfig> {
     match kind {
@@ -251,13 +225,6 @@ fn data_section(table: &Table, kind: &str, errors: &mut Vec<ConfigError>) -> Opt
         "idx" => strict::section(table, "data", errors).map(DataConfig::Idx),
         "cifar10" => strict::section(table, "data", errors).map(DataConfig::Cifar10),
         "folder" => strict::section(table, "data", errors).map(DataConfig::Folder),
-        _ => None,
-    }
-}
-
-fn model_section(table: &Table, kind: &str, errors: &mut Vec<ConfigError>) -> Option<ModelConfig> {
-    match kind {
-        "unet" => strict::section(table, "model", errors).map(ModelConfig::Unet),
         _ => None,
     }
 }

@@ -29,11 +29,12 @@ fn presets_survive_a_round_trip() {
 #[test]
 fn literal_recipes() {
     let ddpm = RunConfig::parse(presets::get("mnist-ddpm").unwrap()).unwrap();
-    let tables = ddpm.diffusion.schedule.tables(ddpm.diffusion.timesteps).unwrap();
+    let process = &ddpm.task.diffusion().unwrap().diffusion;
+    let tables = process.schedule.tables(process.timesteps).unwrap();
     assert_eq!((tables.betas[0], tables.betas[999], tables.timesteps()), (1e-4, 0.02, 1000));
     assert_eq!((ddpm.train.steps, ddpm.train.batch_size), (10_000, 60));
     let folder = RunConfig::parse(presets::get("folder-128").unwrap()).unwrap();
-    let ModelConfig::Unet(unet) = &folder.model;
+    let ModelConfig::Unet(unet) = folder.task.model() else { panic!("{folder:?}") };
     assert_eq!((unet.dim, unet.dim_mults.as_slice(), unet.channels), (64, [1, 2, 4, 8].as_slice(), 3));
     assert_eq!((folder.train.steps, folder.train.accumulation, folder.train.batch_size), (700_000, 2, 32));
     assert_eq!((folder.train.learning_rate, folder.train.ema.as_slice()), (2e-5, [0.995].as_slice()));
@@ -82,10 +83,16 @@ fn overrides_set_nested_keys_and_switch_kinds() {
     };
     assert_eq!(set(&["train.steps=7"]).train.steps, 7);
     let linear = set(&["diffusion.schedule.kind=linear", "diffusion.schedule.beta_end=0.01"]);
-    assert!(matches!(linear.diffusion.schedule, difusi_process::Schedule::Linear { beta_end: 0.01, .. }));
-    assert_eq!(set(&["model.dim_mults=[1, 2]"]).model.channels(), 1);
+    assert!(matches!(
+        linear.task.diffusion().unwrap().diffusion.schedule,
+        difusi_process::Schedule::Linear { beta_end: 0.01, .. }
+    ));
+    assert_eq!(set(&["model.dim_mults=[1, 2]"]).task.channels(), 1);
     let half = set(&["train.precision=bf16", "sample.precision=f32"]);
-    assert_eq!((half.train.precision, half.sample.precision), (Precision::Bf16, Some(Precision::F32)));
+    assert_eq!(
+        (half.train.precision, half.task.diffusion().unwrap().sample.precision),
+        (Precision::Bf16, Some(Precision::F32))
+    );
     for key in ["train.precision", "sample.precision"] {
         let found = errors(digits(), &[&format!("{key}=f16")]);
         assert!(found[0].contains(key) && found[0].contains("`f32` or `bf16`"), "{found:?}");
@@ -98,7 +105,7 @@ fn overrides_set_nested_keys_and_switch_kinds() {
 #[test]
 fn channels_follow_the_data() {
     let rgb = RunConfig::parse(presets::get("folder").unwrap()).unwrap();
-    assert_eq!(rgb.model.channels(), 3);
+    assert_eq!(rgb.task.channels(), 3);
     assert!(errors(digits(), &["model.channels=3"])[0].contains("model.channels"));
     assert!(errors("[data]\nkind = \"digits\"", &[])[0].contains("model.kind"));
     assert!(errors(digits(), &["data.kind=photos"])[0].contains("digits, idx, cifar10, folder"));
@@ -129,4 +136,46 @@ fn sample_overrides_are_checked() {
     let churn = ["solver.kind=heun".to_owned(), "solver.churn.s_churn=40".into()];
     assert!(override_sample(&base, &churn, 1000).is_ok());
     assert!(override_sample(&base, &["steps=1001".into()], 1000).unwrap_err().to_string().contains("1001"));
+}
+
+const KINDS: [&str; 4] = ["vae", "gan", "flow", "classifier"];
+
+fn of_kind(kind: &str, more: &[&str]) -> Vec<String> {
+    let text = format!("[data]\nkind = \"digits\"\nsize = [8, 8]\n[model]\nkind = \"{kind}\"");
+    let classes = if kind == "classifier" { &["model.classes=10"][..] } else { &[] };
+    let set: Vec<String> = classes.iter().chain(more).map(ToString::to_string).collect();
+    match RunConfig::parse_with(&text, &set) {
+        Ok(config) => {
+            let text = config.to_toml().unwrap();
+            assert_eq!(RunConfig::parse(&text).unwrap(), config, "{text}");
+            Vec::new()
+        }
+        Err(e) => e.0.iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// Each kind has the sections of its own, written and read back; another's is named, and so are typos and bad values.
+#[test]
+fn kinds_have_sections_of_their_own() {
+    for kind in KINDS {
+        assert_eq!(of_kind(kind, &[]), Vec::<String>::new(), "{kind}");
+        let said = of_kind(kind, &["diffusion.timesteps=10"]);
+        assert!(said[0].contains("`diffusion` is a section of model.kind = \"unet\""), "{said:?}");
+        let said = of_kind(kind, &["model.dimm=3", "model.dim=0", "train.steps=0"]);
+        assert!(said.iter().any(|e| e.contains("model.dimm") && e.contains("did you mean `dim`")), "{said:?}");
+        assert!(said.iter().any(|e| e.contains("`train.steps` is 0")), "{said:?}");
+        assert!(of_kind(kind, &["model.channels=3"])[0].contains("model.channels"));
+    }
+    let vae = ["vae.kl_weight=-1", "vae.free_bits=1e9", "sample.temperature=-1", "model.latent=0", "sample.steps=50"];
+    let said = of_kind("vae", &vae);
+    assert!(said.len() == 4 && said[0].contains("sample.steps"), "{said:?}"); // [sample] was not read, the rest was
+    let said = of_kind("vae", &vae[..4]);
+    assert_eq!(said.len(), 4, "{said:?}");
+    assert!(of_kind("vae", &["model.likelihood=cauchy"])[0].contains("discretised_logistic"));
+    assert_eq!(of_kind("vae", &["model.likelihood=mae", "vae.kl_warmup=100"]), Vec::<String>::new());
+    assert!(of_kind("gan", &["gan.loss=wasserstein"])[0].contains("non_saturating"));
+    assert_eq!(of_kind("gan", &["gan.loss=hinge", "sample.truncation=2.0"]), Vec::<String>::new());
+    assert!(of_kind("gan", &["vae.kl_weight=1.0"])[0].contains("model.kind = \"vae\""));
+    assert!(of_kind("classifier", &["sample.count=3"])[0].contains("`sample`"));
+    assert!(errors(digits(), &["vae.kl_weight=1.0"])[0].contains("`vae` is a section of model.kind = \"vae\""));
 }

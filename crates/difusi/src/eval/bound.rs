@@ -2,13 +2,14 @@
 
 use burn::tensor::Device;
 use difusi_core::{Cond, Noise, Precision};
-use difusi_nn::Unet;
 use difusi_process::bound::{Bound, BoundReport, BoundSums, Chain, Decoder, Estimate, Strata};
 use difusi_process::{Denoise, Diffusion, Level, NetworkDenoiser, SampleConfig, Threshold};
 
 use super::Reference;
 use crate::canvas::{batch_that_fits, in_precision};
-use crate::{Error, Model, ModelConfig};
+use crate::model::DiffusionModel;
+use crate::network::DiffusionNetwork;
+use crate::{Error, Model};
 
 /// Which terms of the sum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +43,7 @@ pub struct BoundOptions {
 /// An evaluation under way.
 pub struct BoundEval<'a> {
     reference: &'a Reference,
-    network: Unet,
+    network: DiffusionNetwork,
     diffusion: Diffusion,
     threshold: Threshold,
     bound: Bound,
@@ -62,8 +63,8 @@ impl<'a> BoundEval<'a> {
         options: &BoundOptions,
         device: &Device,
     ) -> Result<Self, Error> {
-        let ModelConfig::Unet(unet) = &model.card.model;
-        let diffusion = model.card.diffusion.build()?;
+        let DiffusionModel { network, task } = model.diffusion()?;
+        let diffusion = task.diffusion.build()?;
         let levels = levels(&diffusion, options)?;
         let chain = Chain::new(&levels, diffusion.variance)?;
         let strata = match options.times {
@@ -71,8 +72,8 @@ impl<'a> BoundEval<'a> {
             Times::PerImage(count) => Strata::spread(&chain, count)?,
         };
         let precision = precision(model, options.config.precision, device);
-        let network = in_precision(&model.network, precision, device)?;
-        let batch = options.batch.unwrap_or_else(|| batch_that_fits(unet, model.card.size(), precision));
+        let network = in_precision(network, precision, device)?;
+        let batch = options.batch.unwrap_or_else(|| batch_that_fits(&task.network, model.card.size(), precision));
         let sums = BoundSums::new(&strata, reference.shape().iter().product());
         let prior_std = diffusion.process.prior_std(chain.start());
         let noise = Noise::new(options.seed);

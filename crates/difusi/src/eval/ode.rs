@@ -4,7 +4,6 @@
 use burn::module::Module;
 use burn::tensor::Device;
 use difusi_core::{Cond, Noise, Precision};
-use difusi_nn::Unet;
 use difusi_process::bound::{Chain, DenoiseEach, Estimate, LogVariance, Running, bits_per_dim};
 use difusi_process::likelihood::{Dequantisation, Divergence, Flow, OdeMethod};
 use difusi_process::{Denoise, Diffusion, Level, NetworkDenoiser, Process, Threshold};
@@ -12,7 +11,9 @@ use difusi_train::{auto_micro_batch, available_memory};
 
 use super::Reference;
 use super::bound::count_of;
-use crate::{Error, Model, ModelConfig};
+use crate::model::DiffusionModel;
+use crate::network::DiffusionNetwork;
+use crate::{Error, Model};
 
 /// Images that travel together where memory is no concern.
 const BATCH: usize = 50;
@@ -58,7 +59,7 @@ pub struct OdeReport {
 /// An evaluation under way.
 pub struct OdeEval<'a> {
     reference: &'a Reference,
-    network: Unet,
+    network: DiffusionNetwork,
     diffusion: Diffusion,
     options: OdeOptions,
     way: [f64; 2],
@@ -76,8 +77,8 @@ impl<'a> OdeEval<'a> {
     /// # Errors
     /// A model without a process of noise; fewer images than one.
     pub fn new(model: &Model, reference: &'a Reference, options: OdeOptions, device: &Device) -> Result<Self, Error> {
-        let ModelConfig::Unet(unet) = &model.card.model;
-        let diffusion = model.card.diffusion.build()?;
+        let DiffusionModel { network, task } = model.diffusion()?;
+        let diffusion = task.diffusion.build()?;
         let process = &diffusion.process;
         let last = process.timesteps() - 1;
         if options.decode_at >= last {
@@ -92,12 +93,12 @@ impl<'a> OdeEval<'a> {
             Process::Edm { .. } | Process::Ve { .. } => way[1] / (1.0 + way[1] * way[1]).sqrt(),
             _ => 1.0,
         };
-        let fits = match (unet.cost(model.card.size()), available_memory()) {
+        let fits = match (task.network.cost(model.card.size()), available_memory()) {
             (Ok(cost), Some(bytes)) => auto_micro_batch(BATCH, cost.training_bytes as u64, bytes / 2),
             _ => BATCH,
         };
         let device = device.clone().autodiff();
-        let network = crate::canvas::in_precision(&model.network, Precision::F32, &device.clone().inner())?;
+        let network = crate::canvas::in_precision(network, Precision::F32, &device.clone().inner())?;
         let network = network.fork(&device).no_grad();
         let (count, batch) = (count_of(options.count, reference)?, options.batch.unwrap_or(fits).max(1));
         let none = Running::default();

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use crate::{Error, Model};
 
 /// Drawn digits that count as a test set: another seed than configs have.
-const TEST_SEED: u64 = 0x7e57;
+pub(super) const TEST_SEED: u64 = 0x7e57;
 
 /// How to take a data set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,13 +51,7 @@ impl Reference {
         let mut notes = Vec::new();
         let opened = match options.split {
             Some(split) => open(&with_split(&config, split), &opening)?,
-            None => match open(&with_split(&config, Split::Test), &opening) {
-                Err(Error::Data(DataError::NotFound { .. })) => {
-                    notes.push(format!("{} has no test split; these are its training images", path.display()));
-                    open(&with_split(&config, Split::Train), &opening)?
-                }
-                other => other?,
-            },
+            None => opened_split(&config, path, &opening, &mut notes)?,
         };
         if let DataConfig::Folder(_) = config {
             notes.push(format!("{} is a folder without splits; all its images are taken", path.display()));
@@ -122,6 +116,22 @@ impl Reference {
     }
 }
 
+/// The test images where there are some, else the training images and a note.
+pub(super) fn opened_split(
+    config: &DataConfig,
+    path: &Path,
+    opening: &OpenOptions<'_>,
+    notes: &mut Vec<String>,
+) -> Result<difusi_data::Opened, Error> {
+    match open(&with_split(config, Split::Test), opening) {
+        Err(Error::Data(DataError::NotFound { .. })) => {
+            notes.push(format!("{} has no test split; these are its training images", path.display()));
+            open(&with_split(config, Split::Train), opening)
+        }
+        other => other,
+    }
+}
+
 fn open(config: &DataConfig, options: &OpenOptions<'_>) -> Result<difusi_data::Opened, Error> {
     Ok(config.open_with_report(options)?)
 }
@@ -143,7 +153,7 @@ fn shape_for(config: &mut DataConfig, size: ImageSize, channels: usize, resize: 
     Ok(())
 }
 
-fn with_split(config: &DataConfig, split: Split) -> DataConfig {
+pub(super) fn with_split(config: &DataConfig, split: Split) -> DataConfig {
     let mut config = config.clone();
     match &mut config {
         DataConfig::Idx(c) => c.split = split,

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use difusi_core::{ImageSize, Precision};
-use difusi_process::{DiffusionConfig, SampleConfig};
-use serde::{Deserialize, Serialize};
+use difusi_process::DiffusionConfig;
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Serialize, Serializer};
 
-use crate::config::{ConfigError, ConfigErrors};
+use crate::config::{ConfigError, ConfigErrors, StoredTask, Task};
+use crate::families::{GanLoss, VaeLoss};
 use crate::{Error, ModelConfig};
 
 /// Version of the layout.
@@ -14,41 +16,83 @@ const FORMAT: u32 = 1;
 /// Key in the metadata of a safetensors file.
 pub(crate) const CARD_KEY: &str = "difusi";
 
-/// What a model is and how to use it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// What a model is and how to use it. As JSON it has the sections of the task beside its own fields: `model`, `diffusion` (`vae`,
+/// `gan`), `sample`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(try_from = "Stored")]
 pub struct ModelCard {
     /// Version of this layout, 1.
     pub format: u32,
     /// `[H, W, C]` of the pictures it was trained on.
     pub shape: [usize; 3],
-    /// The network.
-    pub model: ModelConfig,
-    /// The process.
-    pub diffusion: DiffusionConfig,
-    /// How to sample unless told otherwise.
-    pub sample: SampleConfig,
+    /// What it is: the network, what it was trained for, how to sample unless told otherwise.
+    pub task: Task,
     /// Optimiser steps it has been trained.
     pub step: u64,
     /// Which weights these are: `raw` or `ema:RATE`.
     pub weights: String,
     /// The precision it was trained in: what it is sampled in unless told otherwise.
-    #[serde(default, skip_serializing_if = "is_f32")]
     pub precision: Precision,
     /// The program that trained it, where that was not this one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<String>,
 }
 
-fn is_f32(precision: &Precision) -> bool {
-    *precision == Precision::F32
+/// A card as it lies in a file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    format: u32,
+    shape: [usize; 3],
+    model: ModelConfig,
+    diffusion: Option<DiffusionConfig>,
+    vae: Option<VaeLoss>,
+    gan: Option<GanLoss>,
+    sample: Option<serde_json::Value>,
+    step: u64,
+    weights: String,
+    #[serde(default)]
+    precision: Precision,
+    origin: Option<String>,
+}
+
+impl TryFrom<Stored> for ModelCard {
+    type Error = ConfigErrors;
+
+    fn try_from(stored: Stored) -> Result<Self, ConfigErrors> {
+        let Stored { format, shape, model, diffusion, vae, gan, sample, step, weights, precision, origin } = stored;
+        let task = StoredTask { model, diffusion, vae, gan, sample }.whole()?;
+        Ok(Self { format, shape, task, step, weights, precision, origin })
+    }
+}
+
+impl Serialize for ModelCard {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("format", &self.format)?;
+        map.serialize_entry("shape", &self.shape)?;
+        self.task.serialize_model(&mut map)?;
+        self.task.serialize_sample(&mut map)?;
+        map.serialize_entry("step", &self.step)?;
+        map.serialize_entry("weights", &self.weights)?;
+        if !is_f32(self.precision) {
+            map.serialize_entry("precision", &self.precision)?;
+        }
+        if let Some(origin) = &self.origin {
+            map.serialize_entry("origin", origin)?;
+        }
+        map.end()
+    }
+}
+
+fn is_f32(precision: Precision) -> bool {
+    precision == Precision::F32
 }
 
 impl ModelCard {
     /// A card of this format version.
-    pub fn new(shape: [usize; 3], model: ModelConfig, diffusion: DiffusionConfig, sample: SampleConfig) -> Self {
+    pub fn new(shape: [usize; 3], task: Task) -> Self {
         let (weights, precision) = ("raw".to_owned(), Precision::F32);
-        Self { format: FORMAT, shape, model, diffusion, sample, step: 0, weights, precision, origin: None }
+        Self { format: FORMAT, shape, task, step: 0, weights, precision, origin: None }
     }
 
     /// Height and width of the pictures.
@@ -58,16 +102,13 @@ impl ModelCard {
 
     /// Everything in it that cannot be used.
     pub(crate) fn check(&self) -> Result<(), ConfigErrors> {
-        let ModelConfig::Unet(unet) = &self.model;
         let mut errors = Vec::new();
         if self.format != FORMAT {
             errors.push(ConfigError::value("format", self.format, format!("{FORMAT}: a newer difusi wrote this file")));
         }
-        errors.extend(unet.check().iter().map(|e| ConfigError::message(format!("model: {e}"))));
-        errors.extend(unet.check_size("shape", self.size()).iter().map(ConfigError::message));
-        errors.extend(self.diffusion.check().iter().map(ConfigError::message));
-        errors.extend(self.sample.check(self.diffusion.timesteps).iter().map(ConfigError::message));
-        if self.shape[2] != unet.channels {
+        errors.extend(self.task.check());
+        errors.extend(self.task.check_size("shape", self.size()).iter().map(ConfigError::message));
+        if self.shape[2] != self.task.channels() {
             errors.push(ConfigError::value("shape", format!("{:?}", self.shape), "as many channels as the network's"));
         }
         if errors.is_empty() { Ok(()) } else { Err(ConfigErrors(errors)) }
@@ -75,13 +116,16 @@ impl ModelCard {
 
     /// The config in it as TOML, for people.
     pub(crate) fn to_toml(&self) -> Option<String> {
-        #[derive(Serialize)]
-        struct Sections<'a> {
-            model: &'a ModelConfig,
-            diffusion: &'a DiffusionConfig,
-            sample: &'a SampleConfig,
+        struct Sections<'a>(&'a Task);
+        impl Serialize for Sections<'_> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let mut map = serializer.serialize_map(None)?;
+                self.0.serialize_model(&mut map)?;
+                self.0.serialize_sample(&mut map)?;
+                map.end()
+            }
         }
-        toml::to_string(&Sections { model: &self.model, diffusion: &self.diffusion, sample: &self.sample }).ok()
+        toml::to_string(&Sections(&self.task)).ok()
     }
 
     /// The metadata of a model file.

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use difusi_core::Noise;
-use difusi_nn::{Unet, Weight, params};
+use difusi_nn::{Weight, params};
 use difusi_process::{DiffusionConfig, Schedule};
 use difusi_store::{HostTensor, StoreError, TensorMap, hash, write_safetensors};
 
@@ -23,7 +23,9 @@ pub use open::{OpenModel, Weights};
 pub(crate) use predict::nhwc;
 pub use predict::{PredictIo, predict, write_prediction};
 
-use crate::{Error, ModelConfig};
+use crate::Error;
+use crate::config::{DiffusionTask, Task};
+use crate::network::{DiffusionNetwork, ModelNetwork};
 
 /// A model in memory.
 #[derive(Debug)]
@@ -31,11 +33,20 @@ pub struct Model {
     /// What it is and how to use it.
     pub card: ModelCard,
     /// The network, ready for inference.
-    pub network: Unet,
+    pub network: ModelNetwork,
     /// First hexadecimal digits of the SHA-256 of its tensors.
     pub hash: String,
     /// What a person should know about how it was read.
     pub notes: Vec<String>,
+}
+
+/// The parts of a diffusion model.
+#[derive(Clone, Copy, Debug)]
+pub struct DiffusionModel<'a> {
+    /// The network, ready for inference.
+    pub network: &'a DiffusionNetwork,
+    /// Its config, the process, how to sample.
+    pub task: &'a DiffusionTask,
 }
 
 impl Model {
@@ -43,15 +54,27 @@ impl Model {
     ///
     /// # Errors
     /// Weights that cannot be read back from the device.
-    pub fn new(card: ModelCard, network: Unet) -> Result<Self, Error> {
+    pub fn new(card: ModelCard, network: impl Into<ModelNetwork>) -> Result<Self, Error> {
+        let network = network.into();
         let hash = hash::short(&tensors(&network)?);
         Ok(Self { card, network, hash, notes: Vec::new() })
     }
 
+    /// The network and the process of a diffusion model.
+    ///
+    /// # Errors
+    /// Any other kind of model.
+    pub fn diffusion(&self) -> Result<DiffusionModel<'_>, Error> {
+        let task = self.card.task.diffusion()?;
+        match &self.network {
+            ModelNetwork::Diffusion(network) => Ok(DiffusionModel { network, task }),
+            _ => Err(Error::value("the network", "of another kind than its card says", "a network that denoises")),
+        }
+    }
+
     /// A network of this card with the weights in `map`.
     fn with_weights(card: ModelCard, map: TensorMap, path: &Path, device: &Device) -> Result<Self, Error> {
-        let ModelConfig::Unet(config) = &card.model;
-        let network = with_schedule(config.init(Noise::new(0), device)?, &card.diffusion, device);
+        let network = card.task.init(card.size(), Noise::new(0), device)?;
         let hash = hash::short(&map);
         let weights: Vec<Weight> = map
             .iter()
@@ -73,7 +96,11 @@ impl Model {
 }
 
 /// The network with the schedule that is trained with it, where the process learns one.
-pub(crate) fn with_schedule(network: Unet, diffusion: &DiffusionConfig, device: &Device) -> Unet {
+pub(crate) fn with_schedule(
+    network: DiffusionNetwork,
+    diffusion: &DiffusionConfig,
+    device: &Device,
+) -> DiffusionNetwork {
     match diffusion.schedule {
         Schedule::Learned { gamma_min, gamma_max } => network.with_curve([gamma_min, gamma_max], device),
         _ => network,
@@ -84,16 +111,19 @@ pub(crate) fn with_schedule(network: Unet, diffusion: &DiffusionConfig, device: 
 ///
 /// # Errors
 /// A schedule that has been trained to pieces: alpha-bar that no longer falls.
-pub(crate) fn with_tables(mut card: ModelCard, network: Unet) -> Result<(ModelCard, Unet), Error> {
-    let (network, curve) = network.without_curve();
+pub(crate) fn with_tables(mut card: ModelCard, network: ModelNetwork) -> Result<(ModelCard, ModelNetwork), Error> {
+    let (Task::Diffusion(task), ModelNetwork::Diffusion(network)) = (&mut card.task, &network) else {
+        return Ok((card, network));
+    };
+    let (network, curve) = network.clone().without_curve();
     if let Some(curve) = curve {
-        card.diffusion.schedule = Schedule::from_gammas(&curve.table(card.diffusion.timesteps))?;
+        task.diffusion.schedule = Schedule::from_gammas(&curve.table(task.diffusion.timesteps))?;
     }
-    Ok((card, network))
+    Ok((card, network.into()))
 }
 
 /// The parameters of a network under their names on disk.
-pub(crate) fn tensors(network: &Unet) -> Result<TensorMap, StoreError> {
+pub(crate) fn tensors(network: &ModelNetwork) -> Result<TensorMap, StoreError> {
     let mut map = TensorMap::new();
     for w in params::export(network) {
         map.insert(w.name, HostTensor::f32(w.shape, w.values)?);

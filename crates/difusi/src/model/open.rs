@@ -174,6 +174,6 @@ fn run_card(config: &RunConfig, run: &RunPaths, step: u64, weights: String) -> R
         return Err(Error::model(run.model(), "it holds no model card; the run is damaged"));
     };
     let shape = card.map_err(|source| Error::ConfigFile { path: run.model(), source })?.shape;
-    let card = ModelCard::new(shape, config.model.clone(), config.diffusion.clone(), config.sample.clone());
+    let card = ModelCard::new(shape, config.task.clone());
     Ok(ModelCard { step, weights, precision: config.train.precision, ..card })
 }

@@ -13,8 +13,9 @@ use difusi_store::{HostData, HostTensor, TensorMap, read_text};
 use serde::{Deserialize, Serialize};
 
 use super::{Model, ModelCard, tensors};
-use crate::config::{ConfigError, ConfigErrors, parse_table, strict_value};
-use crate::{Error, ModelConfig};
+use crate::Error;
+use crate::config::{ConfigError, ConfigErrors, DiffusionTask, Task, parse_table, strict_value};
+use crate::network::DiffusionNetworkConfig;
 
 /// The peer's version whose layout is written.
 const VERSION: &str = "2.3.4";
@@ -99,7 +100,9 @@ pub(super) fn open(
     let [height, width] = args.diffusion.image_size.map_or([0, 0], |s| s.sides());
     let shape = [height, width, unet.channels];
     let diffusion = args.diffusion.diffusion();
-    let mut card = ModelCard::new(shape, ModelConfig::Unet(unet), diffusion.value, args.diffusion.sample());
+    let network = DiffusionNetworkConfig::Unet(unet);
+    let task = DiffusionTask { network, diffusion: diffusion.value, sample: args.diffusion.sample() };
+    let mut card = ModelCard::new(shape, Task::Diffusion(task));
     card.origin = Some(ORIGIN.to_owned());
     card.weights = if found.prefix.contains("ema_model") { "ema" } else { "raw" }.to_owned();
     card.step = checkpoint.step;
@@ -136,13 +139,14 @@ impl Model {
     /// # Errors
     /// A process the peer does not have; paths that cannot be written.
     pub fn save_pt(&self, path: &Path) -> Result<Vec<String>, Error> {
-        let ModelConfig::Unet(unet) = &self.card.model;
+        let task = self.card.task.diffusion()?;
+        let DiffusionNetworkConfig::Unet(unet) = &task.network;
         if !unet.fourier.is_empty() {
             let accepted = "no such key: the peer's Unet has no Fourier features";
             let error = ConfigError::value("model.fourier", format!("{:?}", unet.fourier), accepted);
             return Err(ConfigErrors(vec![error]).into());
         }
-        let peer = GaussianDiffusion::from_ours(&self.card.diffusion, &self.card.sample)
+        let peer = GaussianDiffusion::from_ours(&task.diffusion, &task.sample)
             .map_err(|all| ConfigErrors(all.iter().map(ConfigError::message).collect()))?;
         let mut args = PeerConfig { unet: unet.clone().into(), diffusion: peer.value };
         let [height, width, _] = self.card.shape;

@@ -8,8 +8,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 use difusi_core::{ImageSize, Inputs, Network};
 use difusi_store::{HostTensor, TensorMap, read_safetensors, write_safetensors};
 
-use super::Model;
-use crate::{Error, ModelConfig};
+use super::{DiffusionModel, Model};
+use crate::Error;
 
 /// Images in one evaluation: bounds memory.
 const CHUNK: usize = 32;
@@ -70,17 +70,17 @@ impl PredictIo {
 /// # Errors
 /// Inputs the network does not take.
 pub fn predict(model: &Model, io: &PredictIo, device: &Device) -> Result<HostTensor, Error> {
-    let ModelConfig::Unet(unet) = &model.card.model;
+    let DiffusionModel { network, task } = model.diffusion()?;
     let [batch, channels, height, width] = io.x.shape[..] else {
         return Err(Error::value("x", format!("{:?}", io.x.shape), "shape [B, C, H, W]"));
     };
-    if channels != unet.channels {
-        return Err(Error::value("channels of `x`", channels, unet.channels.to_string()));
+    if channels != task.network.channels() {
+        return Err(Error::value("channels of `x`", channels, task.network.channels().to_string()));
     }
-    if let Some(issue) = unet.check_size("height and width of `x`", ImageSize { height, width }) {
+    if let Some(issue) = task.network.check_size("height and width of `x`", ImageSize { height, width }) {
         return Err(Error::value(issue.key, issue.value, issue.accepted));
     }
-    if io.x_self_cond.is_some() && !unet.self_condition {
+    if io.x_self_cond.is_some() && !network.self_condition() {
         return Err(Error::value("x_self_cond", "given", "no such tensor: this network does not self-condition"));
     }
     let x = io.x.to_f32();
@@ -97,7 +97,7 @@ pub fn predict(model: &Model, io: &PredictIo, device: &Device) -> Result<HostTen
         let t = TensorData::new(io.t[start..start + count].to_vec(), [count]);
         let mut inputs = Inputs::new(part(&x), Tensor::from_data(t, device));
         inputs.x_self_cond = condition.as_deref().map(part);
-        let out = nchw(model.network.forward(inputs));
+        let out = nchw(network.forward(inputs));
         out_channels = out.1[1];
         y.extend(out.0);
     }

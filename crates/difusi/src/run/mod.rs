@@ -5,23 +5,31 @@
 
 mod open;
 mod output;
+mod training;
 
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use difusi_nn::Unet;
 use difusi_store::{MetricsWriter, RunDir};
-use difusi_train::{DiffusionObjective, StepReport, Trainer};
+use difusi_train::{StepReport, Validation};
 
 use crate::{Error, RunConfig};
 
 pub(crate) use open::network;
 pub use open::{FineTune, RunOptions, RunStart};
 pub use output::save_grid;
+use training::Training;
 
-/// Columns of metrics.csv after `step`.
+/// Columns of metrics.csv after `step`, before those of what the loss is made of.
 const COLUMNS: [&str; 7] =
     ["images_seen", "loss", "validation_loss", "learning_rate", "grad_norm", "skipped", "seconds"];
+
+/// All columns after `step`, for these parts of the loss: each of them in training, then each of them in validation.
+fn columns(parts: &[&str]) -> Vec<String> {
+    let own = COLUMNS.iter().map(ToString::to_string);
+    let seen = parts.iter().map(|p| format!("validation_{p}"));
+    own.chain(parts.iter().map(ToString::to_string)).chain(seen).collect()
+}
 
 /// What happened beside the step itself.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +40,8 @@ pub enum RunEvent {
         step: u64,
         /// The loss.
         loss: f64,
+        /// What it is made of, by name.
+        parts: Vec<(&'static str, f64)>,
     },
     /// A grid of EMA samples was drawn.
     Sampled(PathBuf),
@@ -51,7 +61,7 @@ pub struct Run {
     config: RunConfig,
     shape: [usize; 3],
     dir: RunDir,
-    trainer: Trainer<DiffusionObjective<Unet>>,
+    trainer: Box<dyn Training>,
     metrics: MetricsWriter,
     /// Since the last row of metrics.
     pending: Pending,
@@ -70,7 +80,8 @@ struct Pending {
     seconds: f64,
     steps: u64,
     skipped: u64,
-    validation: Option<f64>,
+    parts: Vec<f64>,
+    validation: Option<Validation>,
 }
 
 impl Run {
@@ -114,7 +125,7 @@ impl Run {
     /// # Errors
     /// Data that can no longer be read, ten non-finite steps in a row, a full disk. The last checkpoint stays.
     pub fn step(&mut self, on_event: &mut dyn FnMut(RunEvent)) -> Result<Option<StepReport>, Error> {
-        let Some(report) = self.trainer.next().transpose()? else { return Ok(None) };
+        let Some(report) = self.trainer.next_step().transpose()? else { return Ok(None) };
         self.pending.add(&report);
         let (step, train) = (report.step, self.config.train.clone());
         if let Some(tensor) = &report.skipped {
@@ -124,16 +135,17 @@ impl Run {
         let due = |every: u64| every > 0 && step.is_multiple_of(every);
         if due(train.validation_every) || last {
             let weights = self.trainer.best_weights();
-            if let Some(loss) = self.trainer.validation_loss(weights)? {
-                self.pending.validation = Some(loss);
-                on_event(RunEvent::Validated { step, loss });
+            if let Some(found) = self.trainer.validation(weights)? {
+                let parts = self.trainer.part_names().iter().copied().zip(found.parts.iter().copied()).collect();
+                on_event(RunEvent::Validated { step, loss: found.loss, parts });
+                self.pending.validation = Some(found);
             }
         }
         if due(train.log_every) || last || self.pending.validation.is_some() {
             self.log(&report)?;
         }
         if due(train.sample_every) && !last {
-            on_event(RunEvent::Sampled(self.draw_progress(step)?));
+            self.draw_progress(step)?.into_iter().for_each(|path| on_event(RunEvent::Sampled(path)));
         }
         // A state amid skipped steps is no good one to go back to.
         if due(train.save_every) && !last && report.skipped.is_none() {
@@ -159,11 +171,12 @@ impl Run {
         Ok(state)
     }
 
-    /// Saves, and draws the final grid of `sample.count` pictures; `on_step` sees (steps done, steps in all).
+    /// Saves, and draws the final grid of `sample.count` pictures; `on_step` sees (steps done, steps in all). `None` where the model
+    /// draws nothing.
     ///
     /// # Errors
     /// As [`Run::save`], and a failing network.
-    pub fn finish(&mut self, on_step: &mut dyn FnMut(u64, u64)) -> Result<PathBuf, Error> {
+    pub fn finish(&mut self, on_step: &mut dyn FnMut(u64, u64)) -> Result<Option<PathBuf>, Error> {
         self.save()?;
         self.draw_final(on_step)
     }
@@ -172,15 +185,18 @@ impl Run {
         let p = std::mem::take(&mut self.pending);
         let good = (p.steps - p.skipped).max(1) as f64;
         let mean = |sum: f64| (p.steps > p.skipped).then_some(sum / good);
-        let row = [
+        let mut row = vec![
             Some(report.images_seen as f64),
             mean(p.loss),
-            p.validation,
+            p.validation.as_ref().map(|v| v.loss),
             Some(report.learning_rate),
             mean(p.grad_norm),
             Some(report.skipped_total as f64),
             Some(p.seconds / p.steps.max(1) as f64),
         ];
+        let parts = self.trainer.part_names().len();
+        row.extend((0..parts).map(|i| p.parts.get(i).and_then(|sum| mean(*sum))));
+        row.extend((0..parts).map(|i| p.validation.as_ref().and_then(|v| v.parts.get(i).copied())));
         Ok(self.metrics.append(report.step, &row)?)
     }
 }
@@ -194,6 +210,8 @@ impl Pending {
         } else {
             self.loss += report.loss;
             self.grad_norm += report.grad_norm;
+            self.parts.resize(report.parts.len(), 0.0);
+            self.parts.iter_mut().zip(&report.parts).for_each(|(sum, part)| *sum += part);
         }
     }
 }

@@ -6,13 +6,16 @@ use std::sync::Arc;
 use burn::tensor::Device;
 use difusi_core::{Dataset, ImageSize, Noise};
 use difusi_data::{DataConfig, OpenOptions, Report};
-use difusi_nn::{Unet, params};
+use difusi_nn::params;
 use difusi_store::{ExistingRun, MetricsWriter, RunDir, RunPaths, atomic};
-use difusi_train::{DiffusionObjective, Trainer, TrainerOptions};
+use difusi_train::TrainerOptions;
 
-use super::{COLUMNS, Pending, Run};
-use crate::model::{OpenModel, read_run_config, with_schedule};
-use crate::{Error, ModelConfig, RunConfig};
+use super::training::{Start, training};
+use super::{Pending, Run, columns};
+use crate::config::Task;
+use crate::model::{OpenModel, read_run_config};
+use crate::network::ModelNetwork;
+use crate::{ConfigError, ConfigErrors, Error, RunConfig};
 
 /// How many broken images are named before the rest is counted.
 const NAMED: usize = 5;
@@ -78,11 +81,10 @@ impl Run {
         keep_source(&mut config.data, &opened.report);
         let dataset: Arc<dyn Dataset> = Arc::from(opened.dataset);
         let shape = dataset.shape();
+        check_classes(&config, dataset.as_ref())?;
         let (network, cost) = network(&config, shape, from.as_ref(), device)?;
-        let objective = DiffusionObjective::new(config.diffusion.build()?);
         let options = TrainerOptions { activation_bytes_per_image: Some(cost), memory_limit: None };
-        let mut trainer =
-            Trainer::new(config.train.clone(), objective, network, dataset, device)?.with_options(options);
+        let mut trainer = training(&config, Start { network, dataset, options }, device)?;
         if let Some((_, state)) = &resumed {
             trainer.resume(state)?;
         }
@@ -93,9 +95,11 @@ impl Run {
             (None, _) => RunDir::create(out, ExistingRun::Refuse)?,
         };
         atomic::write_bytes(&dir.config(), config.to_toml()?.as_bytes())?;
+        let columns = columns(trainer.part_names());
+        let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
         let metrics = match saved_at {
-            Some(_) => MetricsWriter::resume(&dir.metrics(), &COLUMNS, trainer.steps_done())?,
-            None => MetricsWriter::create(&dir.metrics(), &COLUMNS)?,
+            Some(_) => MetricsWriter::resume(&dir.metrics(), &columns, trainer.steps_done())?,
+            None => MetricsWriter::create(&dir.metrics(), &columns)?,
         };
         let (pending, device) = (Pending::default(), device.clone());
         Ok(Self { config, shape, dir, trainer, metrics, pending, device, command, notes, saved_at })
@@ -118,33 +122,59 @@ fn reopen(out: &Path, config: &RunConfig) -> Result<(RunDir, PathBuf), Error> {
     }
 }
 
+/// A network that is told classes, or tells them, knows as many as the data have.
+fn check_classes(config: &RunConfig, data: &dyn Dataset) -> Result<(), Error> {
+    let own = match &config.task {
+        Task::Classifier(task) => task.network.classes,
+        Task::Diffusion(task) => match task.network.classes() {
+            Some(classes) => classes,
+            None => return Ok(()),
+        },
+        _ => return Ok(()),
+    };
+    let accepted = match data.classes() {
+        Some(classes) if classes as usize == own => return Ok(()),
+        Some(classes) => format!("{classes}, the classes of the data"),
+        None => "data with labels, which these are not".to_owned(),
+    };
+    Err(ConfigErrors(vec![ConfigError::value("model.classes", own, accepted)]).into())
+}
+
 /// The network with its initial weights, and the bytes of activations one image costs in training.
 pub(crate) fn network(
     config: &RunConfig,
     shape: [usize; 3],
     from: Option<&FineTune>,
     device: &Device,
-) -> Result<(Unet, u64), Error> {
-    let ModelConfig::Unet(unet) = &config.model;
+) -> Result<(ModelNetwork, u64), Error> {
     let [height, width, _] = shape;
     let size = ImageSize { height, width };
-    if let Some(issue) = unet.check_size("data.size", size) {
-        return Err(crate::ConfigErrors(vec![crate::ConfigError::message(issue)]).into());
+    if let Some(issue) = config.task.check_size("data.size", size) {
+        return Err(ConfigErrors(vec![ConfigError::message(issue)]).into());
     }
-    let outputs = unet.channels * if config.diffusion.variance.is_learned() { 2 } else { 1 };
-    if unet.output_channels() != outputs {
-        let accepted = format!("{outputs}, to be trained with this loss and diffusion.variance");
-        return Err(Error::value("the network's number of output channels", unet.output_channels(), accepted));
+    if let Task::Diffusion(task) = &config.task {
+        let outputs = task.network.channels() * if task.diffusion.variance.is_learned() { 2 } else { 1 };
+        if task.network.output_channels() != outputs {
+            let accepted = format!("{outputs}, to be trained with this loss and diffusion.variance");
+            let got = task.network.output_channels();
+            return Err(Error::value("the network's number of output channels", got, accepted));
+        }
     }
-    let cost = config.train.precision.of_f32_bytes(unet.cost(size)?.training_bytes) as u64;
-    let mut network = unet.init(Noise::new(config.train.seed), device)?;
-    if let Some(from) = from {
-        let old = from.model.open(device)?;
-        network = params::import(network, params::export(&old.network))
-            .map_err(|source| Error::Weights { path: from.model.path.clone(), source })?;
-    }
-    Ok((with_schedule(network, &config.diffusion, device), cost))
+    let cost = config.train.precision.of_f32_bytes(config.task.training_bytes(size)?) as u64;
+    let network = config.task.init(size, Noise::new(config.train.seed), device)?;
+    let Some(from) = from else { return Ok((network, cost)) };
+    let old = from.model.open(device)?;
+    let mut weights = params::export(&old.network);
+    // A model holds the list that a learned schedule came to, not the curve: that one starts anew.
+    let curve = params::export(&network).into_iter().filter(|w| w.name.starts_with(CURVE));
+    weights.extend(curve);
+    let network =
+        params::import(network, weights).map_err(|source| Error::Weights { path: from.model.path.clone(), source })?;
+    Ok((network, cost))
 }
+
+/// Parameters of a schedule that is trained with its network.
+const CURVE: &str = "curve.";
 
 /// What a person should know before training.
 fn notes(config: &RunConfig, report: &Report) -> Result<Vec<String>, Error> {
@@ -152,7 +182,9 @@ fn notes(config: &RunConfig, report: &Report) -> Result<Vec<String>, Error> {
     if report.skipped.len() > NAMED {
         notes.push(format!("skipped {} more broken images", report.skipped.len() - NAMED));
     }
-    notes.extend(config.diffusion.build()?.process.warnings());
+    if let Task::Diffusion(task) = &config.task {
+        notes.extend(task.diffusion.build()?.process.warnings());
+    }
     Ok(notes)
 }
 

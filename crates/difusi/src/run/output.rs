@@ -25,26 +25,27 @@ impl Run {
             (Weights::Ema(_), Some(rate)) => format!("ema:{rate}"),
             _ => "raw".to_owned(),
         };
-        let card = ModelCard::new(self.shape, config.model.clone(), config.diffusion.clone(), config.sample.clone());
+        let card = ModelCard::new(self.shape, config.task.clone());
         let (step, precision) = (self.trainer.steps_done(), config.train.precision);
         let card = ModelCard { step, weights: label, precision, ..card };
-        let (card, network) = with_tables(card, self.trainer.model(weights)?)?;
+        let (card, network) = with_tables(card, self.trainer.network(weights)?)?;
         Model::new(card, network)
     }
 
-    /// A small grid while training.
-    pub(super) fn draw_progress(&self, step: u64) -> Result<PathBuf, Error> {
-        let count = PROGRESS_PICTURES.min(self.config.sample.count);
+    /// A small grid while training; `None` where the model draws nothing.
+    pub(super) fn draw_progress(&self, step: u64) -> Result<Option<PathBuf>, Error> {
+        let Some(drawing) = self.config.task.drawing() else { return Ok(None) };
         let path = self.dir.samples_at(step);
-        self.draw(&path, count, &mut |_, _| {})?;
-        Ok(path)
+        self.draw(&path, PROGRESS_PICTURES.min(drawing.count()), &mut |_, _| {})?;
+        Ok(Some(path))
     }
 
     /// The grid at the end.
-    pub(super) fn draw_final(&self, on_step: &mut dyn FnMut(u64, u64)) -> Result<PathBuf, Error> {
+    pub(super) fn draw_final(&self, on_step: &mut dyn FnMut(u64, u64)) -> Result<Option<PathBuf>, Error> {
+        let Some(drawing) = self.config.task.drawing() else { return Ok(None) };
         let path = self.dir.samples();
-        self.draw(&path, self.config.sample.count, on_step)?;
-        Ok(path)
+        self.draw(&path, drawing.count(), on_step)?;
+        Ok(Some(path))
     }
 
     fn draw(&self, path: &Path, count: usize, on_step: &mut dyn FnMut(u64, u64)) -> Result<(), Error> {
@@ -65,23 +66,28 @@ impl Run {
         save_grid(path, &pictures, &[("command", &self.command), ("seed", &seed.to_string()), ("model", &model.hash)])
     }
 
-    /// loss.svg from metrics.csv: every row, a smoothed line, and the validation loss.
+    /// loss.svg from metrics.csv: every row, a smoothed line, the validation loss, and what the loss is made of.
     pub(super) fn plot_loss(&self) -> Result<(), Error> {
         let metrics = Metrics::read(&self.dir.metrics())?;
-        let loss = metrics.points("loss");
-        if loss.is_empty() {
+        if metrics.points("loss").is_empty() {
             return Ok(());
         }
-        let chart = Chart::new("Loss", Axis::linear("step"), Axis::log("loss"));
-        let smooth = smoothed(&loss, (loss.len() as f64 / 10.0).clamp(1.0, SMOOTH));
-        let mut chart =
-            chart.with(Series::line("each row", loss).marked(Mark::Faint)).with(Series::line("mean", smooth));
-        let validation = metrics.points("validation_loss");
-        if !validation.is_empty() {
-            chart = chart.with(Series::line("validation", validation));
-        }
-        Ok(Figure::new(vec![chart]).write(&self.dir.loss_plot())?)
+        let mut charts = vec![curve(&metrics, "Loss", "loss")];
+        charts.extend(self.trainer.part_names().iter().map(|name| curve(&metrics, &name.replace('_', " "), name)));
+        Ok(Figure::new(charts).write(&self.dir.loss_plot())?)
     }
+}
+
+/// A column over the steps, and what validation says of it.
+fn curve(metrics: &Metrics, title: &str, column: &str) -> Chart {
+    let [rows, seen] = [column.to_owned(), format!("validation_{column}")].map(|c| metrics.points(&c));
+    let positive = rows.iter().chain(&seen).all(|p| p[1] > 0.0);
+    let axis = if positive { Axis::log(title.to_lowercase()) } else { Axis::linear(title.to_lowercase()) };
+    let smooth = smoothed(&rows, (rows.len() as f64 / 10.0).clamp(1.0, SMOOTH));
+    let chart = Chart::new(title, Axis::linear("step"), axis)
+        .with(Series::line("each row", rows).marked(Mark::Faint))
+        .with(Series::line("mean", smooth));
+    if seen.is_empty() { chart } else { chart.with(Series::line("validation", seen)) }
 }
 
 /// Writes pictures as a nearly square grid with text metadata.

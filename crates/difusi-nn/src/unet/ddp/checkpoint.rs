@@ -93,8 +93,9 @@ pub fn unet_weights(tensors: &[TensorInfo], pick: Pick) -> Result<Found, NnError
     for (name, shape) in tensors {
         match name.strip_prefix(&prefix) {
             Some(rest) if !is_other(rest, &prefix, &prefixes) => {
-                names.push((name.clone(), rest.to_owned()));
-                own.push((rest.to_owned(), shape.clone()));
+                let rest = own_name(rest);
+                names.push((name.clone(), rest.clone()));
+                own.push((rest, shape.clone()));
             }
             _ if is_process_buffer(name) || is_optimiser(name) || prefixes.iter().any(|p| starts(name, p)) => {
                 skipped.push(name.clone());
@@ -104,6 +105,11 @@ pub fn unet_weights(tensors: &[TensorInfo], pick: Pick) -> Result<Found, NnError
     }
     let inferred = infer(&own)?;
     Ok(Found { prefix, names, tensors: own, skipped, foreign, inferred })
+}
+
+/// The network's own name of a parameter of the peer: in its class-conditional U-Net attention stands inside two wrappers.
+fn own_name(name: &str) -> String {
+    name.replace(".fn.fn.", ".").replace(".fn.norm.", ".norm.")
 }
 
 fn starts(name: &str, prefix: &str) -> bool {

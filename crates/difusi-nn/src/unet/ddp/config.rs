@@ -64,6 +64,10 @@ pub struct UnetConfig {
     /// peer's. Default `[]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fourier: Vec<u32>,
+    /// Number of classes, where the network is told the class of each image; 1 to 65536. Default none; with
+    /// `diffusion.cond = "label"` it must be there, and be the data's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classes: Option<usize>,
     /// How the time is embedded; see `model.time`. Default `{ kind = "sinusoidal", theta = 10000.0 }`.
     #[serde(default)]
     pub time: TimeFrequencies,
@@ -76,10 +80,36 @@ pub struct UnetConfig {
     /// Attention heads: one number, or one per stage. Default 4.
     #[serde(default = "defaults::attn_heads")]
     pub attn_heads: PerStage<usize>,
+    /// Learned key/value pairs beside the pixels' own in every attention, 0 to 1024; the peer's class-conditional U-Net has none.
+    /// Default 4.
+    #[serde(default = "defaults::attn_memory", skip_serializing_if = "defaults::is_usual_memory")]
+    pub attn_memory: usize,
+    /// How the image is halved: `"unshuffle"` (2x2 blocks to channels, then a 1x1 convolution) or `"conv"` (a 4x4 convolution of
+    /// stride 2, as in the peer's class-conditional U-Net). Default unshuffle.
+    #[serde(default, skip_serializing_if = "Downsample::is_default")]
+    pub downsample: Downsample,
     /// Which stages have softmax attention; the others have linear attention. Absent or `false`: only the innermost one (a
     /// list of `false` turns it off there too). The middle always has softmax attention.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub full_attn: Option<PerStage<bool>>,
+}
+
+/// How the image is halved between two stages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Downsample {
+    /// 2x2 blocks to channels, then a 1x1 convolution.
+    #[default]
+    Unshuffle,
+    /// A 4x4 convolution of stride 2.
+    Conv,
+}
+
+impl Downsample {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+    fn is_default(&self) -> bool {
+        *self == Self::Unshuffle
+    }
 }
 
 /// Defaults of the peer's constructor.
@@ -101,6 +131,15 @@ pub(super) mod defaults {
     pub(in super::super) fn attn_heads() -> PerStage<usize> {
         PerStage::All(4)
     }
+
+    pub(in super::super) fn attn_memory() -> usize {
+        4
+    }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+    pub(in super::super) fn is_usual_memory(value: &usize) -> bool {
+        *value == attn_memory()
+    }
 }
 
 /// One stage of the network, as its configuration describes it.
@@ -116,13 +155,15 @@ pub(super) struct Stage {
     pub(super) heads: usize,
     /// Width of a head.
     pub(super) dim_head: usize,
+    /// Learned key/value pairs.
+    pub(super) memory: usize,
     /// Whether no further stage is inside this one.
     pub(super) innermost: bool,
 }
 
 impl Stage {
     pub(super) fn attention(&self, channels: usize) -> AttentionSpec {
-        AttentionSpec { channels, heads: self.heads, dim_head: self.dim_head }
+        AttentionSpec { channels, heads: self.heads, dim_head: self.dim_head, memory: self.memory }
     }
 }
 
@@ -138,10 +179,13 @@ impl UnetConfig {
             self_condition: false,
             learned_variance: false,
             fourier: Vec::new(),
+            classes: None,
             time: TimeFrequencies::default(),
             dropout: 0.0,
             attn_dim_head: defaults::attn_dim_head(),
             attn_heads: defaults::attn_heads(),
+            attn_memory: defaults::attn_memory(),
+            downsample: Downsample::default(),
             full_attn: None,
         }
     }
@@ -177,6 +221,11 @@ impl UnetConfig {
         self.dim * 4
     }
 
+    /// Width of what the blocks are told: the time's vector, and the class's.
+    pub(super) fn block_time_width(&self) -> usize {
+        self.time_width() * if self.classes.is_some() { 2 } else { 1 }
+    }
+
     /// The stages, outermost first.
     pub(super) fn stage_list(&self) -> Vec<Stage> {
         let last = self.stages().saturating_sub(1);
@@ -189,6 +238,7 @@ impl UnetConfig {
                 full_attn: self.has_full_attn(index),
                 heads: self.attn_heads.get(index).unwrap_or_default(),
                 dim_head: self.attn_dim_head.get(index).unwrap_or_default(),
+                memory: self.attn_memory,
                 innermost: index == last,
             }
         };
@@ -224,6 +274,7 @@ impl UnetConfig {
             ("init_dim", self.init_dim),
             ("out_dim", self.out_dim),
             ("channels", Some(self.channels)),
+            ("classes", self.classes),
         ];
         let bad = widths.into_iter().filter_map(|(key, width)| Some((key, width.filter(|w| !WIDTHS.contains(w))?)));
         bad.map(|(key, width)| ConfigIssue::new(key, width, "a whole number from 1 to 65536")).collect()
@@ -246,6 +297,9 @@ impl UnetConfig {
                     format!("a whole number, 1 or more, or a list of {stages} of them, as long as `dim_mults`");
                 issues.push(ConfigIssue::new(key, Shown(values), accepted));
             }
+        }
+        if self.attn_memory > 1024 {
+            issues.push(ConfigIssue::new("attn_memory", self.attn_memory, "a whole number from 0 to 1024"));
         }
         match &self.full_attn {
             Some(list @ PerStage::Each(values)) if !values.is_empty() && values.len() != stages => {

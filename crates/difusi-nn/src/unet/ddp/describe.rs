@@ -8,7 +8,6 @@ use difusi_core::{ImageSize, Noise};
 use super::UnetConfig;
 use super::config::Stage;
 use crate::error::NnError;
-use crate::layers::MEMORY;
 use crate::params::{ParamInfo, named_parameters};
 
 /// One layer of a network.
@@ -86,6 +85,11 @@ impl UnetConfig {
             kept: 4 * time,
             flops: walk.products("time_mlp"),
         });
+        if self.classes.is_some() {
+            let parameters = self.dim + walk.count("classes_emb") + walk.count("classes_mlp");
+            let (output, flops) = (vec![time], walk.products("classes_mlp"));
+            walk.layers.push(LayerShape { name: "classes".into(), output, parameters, kept: 4 * time, flops });
+        }
         for (i, stage) in stages.iter().enumerate() {
             let name = |part: usize| format!("downs.{i}.{part}");
             walk.block(&name(0), stage.outer, stage.outer);
@@ -166,11 +170,13 @@ impl Walk {
     fn attention(&mut self, name: &str, stage: &Stage, channels: usize, full: bool) {
         let (hidden, pixels) = (stage.heads * stage.dim_head, self.size.pixels());
         match full {
-            true => self.push(name, channels, 3 * channels + 4 * hidden, stage.heads * pixels * (pixels + MEMORY)),
+            true => {
+                self.push(name, channels, 3 * channels + 4 * hidden, stage.heads * pixels * (pixels + stage.memory))
+            }
             false => self.push(name, channels, 4 * channels + 6 * hidden, stage.heads * stage.dim_head.pow(2)),
         }
         // Two products: with the keys and with the values; or with the keys' and values' d x d matrix, once it is made.
-        let keys = pixels + MEMORY;
+        let keys = pixels + stage.memory;
         let flops = if full { 4 * hidden * pixels * keys } else { 2 * hidden * stage.dim_head * (pixels + keys) };
         if let Some(layer) = self.layers.last_mut() {
             layer.flops += flops as u64;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::config::Stage;
-use super::{PerStage, UnetConfig};
+use super::{Downsample, PerStage, UnetConfig};
 use crate::error::{ConfigIssue, NnError, WeightIssues};
 use crate::layers::TimeFrequencies;
 use crate::params::compare;
@@ -32,6 +32,9 @@ const NOT_A_UNET: &str = "the tensors are not those of a U-Net of denoising-diff
                           `time_mlp.3.weight`, `final_conv.weight`, `downs.N.2.mem_kv` and `downs.N.3` are expected, \
                           with widths that are multiples of a quarter of `time_mlp.3`'s";
 
+/// Width of an attention head by default.
+const USUAL_HEAD: usize = 32;
+
 struct Shapes<'a>(BTreeMap<&'a str, &'a [usize]>);
 
 impl Shapes<'_> {
@@ -49,13 +52,18 @@ impl Shapes<'_> {
         let init = self.axis("init_conv.weight", 0)?;
         let mut uncertain = vec!["dropout".to_owned()];
         let stages: Vec<_> = (0..).map_while(|i| self.stage(i, dim)).collect();
+        let memory = self.memory(&mut uncertain)?;
+        let strided = self.axis("downs.0.3.weight", 3) == Some(4);
         let last = stages.len().checked_sub(1)?;
         let full: Vec<_> = stages.iter().map(|s| s.full_attn).collect();
         let innermost_only = full.iter().enumerate().all(|(i, full)| *full == (i == last));
         let mut config = UnetConfig {
             init_dim: (init != dim).then_some(init),
             dim_mults: stages.iter().map(|s| s.mult).collect(),
+            classes: self.axis("classes_emb.weight", 0),
             time: self.time(&mut uncertain),
+            attn_memory: memory,
+            downsample: if strided { Downsample::Conv } else { Downsample::Unshuffle },
             attn_heads: PerStage::shortest(stages.iter().map(|s| s.heads).collect()),
             attn_dim_head: PerStage::shortest(stages.iter().map(|s| s.dim_head).collect()),
             // `false` for all stages would mean the default
@@ -77,9 +85,29 @@ impl Shapes<'_> {
         Some(StageShape {
             mult: inner.checked_div(dim).filter(|mult| mult * dim == inner)?,
             full_attn,
-            heads: self.axis(&name("2.mem_kv"), 1)?,
-            dim_head: self.axis(&name("2.mem_kv"), axis)?,
+            heads: self.axis(&name("2.mem_kv"), 1).or_else(|| Some(self.hidden(index)? / self.head(index)?))?,
+            dim_head: self.axis(&name("2.mem_kv"), axis).or_else(|| self.head(index))?,
         })
+    }
+
+    /// Width of all heads of a stage together.
+    fn hidden(&self, stage: usize) -> Option<usize> {
+        Some(self.axis(&format!("downs.{stage}.2.to_qkv.weight"), 0)? / 3)
+    }
+
+    /// Width of a head, where no learned pairs show it: the peer's default, or all of it.
+    fn head(&self, stage: usize) -> Option<usize> {
+        let hidden = self.hidden(stage)?;
+        Some(if hidden.is_multiple_of(USUAL_HEAD) { USUAL_HEAD } else { hidden })
+    }
+
+    /// Learned pairs of every attention.
+    fn memory(&self, uncertain: &mut Vec<String>) -> Option<usize> {
+        if let Some(pairs) = self.axis("mid_attn.mem_kv", 2) {
+            return Some(pairs);
+        }
+        uncertain.push(format!("how many heads attention has; {USUAL_HEAD} numbers in each are assumed"));
+        self.has("mid_attn.to_qkv.weight").then_some(0)
     }
 
     fn time(&self, uncertain: &mut Vec<String>) -> TimeFrequencies {
@@ -174,6 +202,9 @@ impl UnetConfig {
         }
         differ("out_dim", &self.output_channels(), &found.output_channels());
         differ("time", &self.frequencies(), &found.frequencies());
+        differ("classes", &self.classes, &found.classes);
+        differ("attn_memory", &self.attn_memory, &found.attn_memory);
+        differ("downsample", &self.downsample, &found.downsample);
         if self.stages() == found.stages() {
             let lists = |config: &Self, value: fn(&Stage) -> usize| -> Vec<usize> {
                 config.stage_list().iter().map(value).collect()

@@ -2,7 +2,10 @@
 //! with RMS norms, linear attention at every stage and softmax attention inside. The same arithmetic under the same parameter
 //! names, so that its checkpoints load here and ours load there.
 //!
-//! Deliberately absent: class and text conditions, other dimensions than two, and `flash_attn`, which changes no result.
+//! With `classes` it is told the class of each image as that package's `classifier_free_guidance` module does: a vector beside the
+//! time's, and a learned one for no class.
+//!
+//! Deliberately absent: text conditions, other dimensions than two, and `flash_attn`, which changes no result.
 
 mod checkpoint;
 mod config;
@@ -12,24 +15,24 @@ pub mod peer;
 
 use std::f64::consts::PI;
 
-use burn::module::Module;
+use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
-use difusi_core::{ImageSize, Inputs, Network, Noise, NoiseCurve, Precision};
+use difusi_core::{Cond, ImageSize, Inputs, Network, Noise, NoiseCurve, Precision};
 
 pub use checkpoint::{Found, Pick, TensorInfo, find_unets, is_process_buffer, unet_weights};
-pub use config::{PerStage, UnetConfig};
+pub use config::{Downsample, PerStage, UnetConfig};
 pub use describe::{Cost, LayerShape};
 pub use infer::{Disagreement, Inferred, infer};
 
 use crate::error::NnError;
 use crate::layers::{
-    Attention, Conv2d, Either, Gelu, Init, Linear, LinearAttention, Nearest, PixelUnshuffle, ResnetBlock, ResnetSpec,
-    RisingCurve, TimeEmbedding, in_precision,
+    Attention, Conv2d, Either, Embedding, Gelu, Init, Linear, LinearAttention, Nearest, PixelUnshuffle, ResnetBlock,
+    ResnetSpec, RisingCurve, TimeEmbedding, in_precision,
 };
 use config::Stage;
 
 type AnyAttention = Either<LinearAttention, Attention>;
-/// A 1x1 convolution after gathering 2x2 blocks, or a 3x3 one on the innermost stage.
+/// A 1x1 convolution after gathering 2x2 blocks, or a 4x4 one that halves the image, or a 3x3 one on the innermost stage.
 type Down = Either<(PixelUnshuffle, Conv2d), Conv2d>;
 /// A 3x3 convolution, after doubling the image except on the outermost stage.
 type Up = Either<(Nearest, Conv2d), Conv2d>;
@@ -37,8 +40,11 @@ type Up = Either<(Nearest, Conv2d), Conv2d>;
 /// The network. Fields and their order are the peer's (but for `curve`), so parameters have its names and its order.
 #[derive(Module, Debug)]
 pub struct Unet {
+    null_classes_emb: Option<Param<Tensor<1>>>,
     init_conv: Conv2d,
     time_mlp: (TimeEmbedding, Linear, Gelu, Linear),
+    classes_emb: Option<Embedding>,
+    classes_mlp: Option<(Linear, Gelu, Linear)>,
     downs: Vec<(ResnetBlock, ResnetBlock, AnyAttention, Down)>,
     ups: Vec<(ResnetBlock, ResnetBlock, AnyAttention, Up)>,
     mid_block1: ResnetBlock,
@@ -70,7 +76,12 @@ impl UnetConfig {
         let linear = |name: &str, inputs: usize| Linear::new(&root.at(name), [inputs, time]);
         let embedding = TimeEmbedding::new(&root.at("time_mlp.0"), self.time, self.dim);
         let in_width = self.time.width(self.dim);
+        let [first, second] = ["classes_mlp.0", "classes_mlp.2"].map(|name| root.at(name));
+        let classes_mlp = || (Linear::new(&first, [self.dim, time]), Gelu, Linear::new(&second, [time, time]));
         Ok(Unet {
+            null_classes_emb: self.classes.map(|_| root.at("null_classes_emb").normal([self.dim], true)),
+            classes_emb: self.classes.map(|count| Embedding::new(&root.at("classes_emb"), [count, self.dim])),
+            classes_mlp: self.classes.map(|_| classes_mlp()),
             init_conv: Conv2d::new(&root.at("init_conv"), [self.input_channels(), width], 7),
             time_mlp: (embedding, linear("time_mlp.1", in_width), Gelu, linear("time_mlp.3", time)),
             downs: stages.iter().enumerate().map(|(i, s)| self.down(&root.at("downs").at(i), s)).collect(),
@@ -87,14 +98,18 @@ impl UnetConfig {
     }
 
     fn block(&self, init: &Init<'_>, inputs: usize, outputs: usize) -> ResnetBlock {
-        ResnetBlock::new(init, ResnetSpec { inputs, outputs, time: self.time_width(), dropout: self.dropout })
+        let time = self.block_time_width();
+        ResnetBlock::new(init, ResnetSpec { inputs, outputs, time, dropout: self.dropout })
     }
 
     fn down(&self, init: &Init<'_>, stage: &Stage) -> (ResnetBlock, ResnetBlock, AnyAttention, Down) {
         let Stage { outer, inner, innermost, .. } = *stage;
-        let down = match innermost {
-            false => Either::Left((PixelUnshuffle, Conv2d::new(&init.at("3.1"), [outer * 4, inner], 1))),
-            true => Either::Right(Conv2d::new(&init.at("3"), [outer, inner], 3)),
+        let down = match (innermost, self.downsample) {
+            (false, Downsample::Unshuffle) => {
+                Either::Left((PixelUnshuffle, Conv2d::new(&init.at("3.1"), [outer * 4, inner], 1)))
+            }
+            (false, Downsample::Conv) => Either::Right(Conv2d::new(&init.at("3"), [outer, inner], 4)),
+            (true, _) => Either::Right(Conv2d::new(&init.at("3"), [outer, inner], 3)),
         };
         let block = |name: &str| self.block(&init.at(name), outer, outer);
         (block("0"), block("1"), attention(&init.at("2"), stage, outer), down)
@@ -165,12 +180,55 @@ impl Unet {
         if inputs.t.dims() != [batch] {
             return issue("t", &inputs.t.dims(), format!("[{batch}], one time per image"));
         }
+        self.check_cond(&inputs.cond, batch)?;
         match inputs.x_self_cond.as_ref().map(Tensor::dims) {
             Some(dims) if dims != inputs.x.dims() => {
                 issue("x_self_cond", &dims, format!("{:?}, as `x`", inputs.x.dims()))
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether the condition is one that this network knows.
+    fn check_cond(&self, cond: &Cond, batch: usize) -> Result<(), NnError> {
+        let (classes, labels) = match (cond, self.config.classes) {
+            (Cond::None, _) => return Ok(()),
+            (Cond::Label(labels), Some(classes)) => (classes, labels),
+            (cond, None) => {
+                return Err(NnError::Cond {
+                    found: format!("{cond:?}"),
+                    expected: "none: the network has no `classes`".into(),
+                });
+            }
+            (cond, Some(_)) => return Err(NnError::Cond { found: format!("{cond:?}"), expected: "labels".into() }),
+        };
+        if labels.len() != batch {
+            let found = format!("{} labels", labels.len());
+            return Err(NnError::Cond { found, expected: format!("{batch}, one for each image") });
+        }
+        match labels.iter().flatten().find(|label| **label as usize >= classes) {
+            Some(label) => {
+                let expected = format!("labels from 0 to {}, as the network has {classes} classes", classes - 1);
+                Err(NnError::Cond { found: format!("label {label}"), expected })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The vector that every block is told, `[B, 4 dim]`, or `[B, 8 dim]` with classes: the time's, then the class's.
+    fn tell(&self, t: Tensor<1>, cond: &Cond) -> Tensor<2> {
+        let batch = t.dims()[0];
+        let time = self.embed(t);
+        let (Some(table), Some(null), Some(mlp)) = (&self.classes_emb, &self.null_classes_emb, &self.classes_mlp)
+        else {
+            return time;
+        };
+        let rows = match cond {
+            Cond::Label(labels) => table.forward(labels, null.val()),
+            _ => table.forward(&vec![None; batch], null.val()),
+        };
+        let (first, gelu, second) = mlp;
+        Tensor::cat(vec![time, second.forward(gelu.forward(first.forward(rows)))], 1)
     }
 
     /// What the first convolution sees: the estimate, x, and its Fourier features.
@@ -206,8 +264,8 @@ impl Unet {
 impl Network for Unet {
     /// `[B, H, W, channels]` -> `[B, H, W, out]`. Panics on inputs that [`Unet::check_inputs`] refuses.
     fn forward(&self, inputs: Inputs) -> Tensor<4> {
-        let Inputs { x, t, x_self_cond, dropout, .. } = inputs;
-        let t = self.embed(t); // [B, 4 dim]
+        let Inputs { x, t, x_self_cond, dropout, cond } = inputs;
+        let t = self.tell(t, &cond);
         let resnet = |block: &ResnetBlock, x: Tensor<4>| block.forward(x, t.clone(), dropout);
         let x = in_precision(self.with_estimate(x, x_self_cond), self.precision);
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::config::defaults;
-use super::{PerStage, UnetConfig};
+use super::{Downsample, PerStage, UnetConfig};
 use crate::layers::TimeFrequencies;
 
 /// The arguments of `Unet` in denoising-diffusion-pytorch 2.3.4, under their names and with their defaults.
@@ -84,10 +84,13 @@ impl From<UnetArgs> for UnetConfig {
             self_condition: args.self_condition,
             learned_variance: args.learned_variance,
             fourier: Vec::new(),
+            classes: None,
             time,
             dropout: args.dropout,
             attn_dim_head: args.attn_dim_head,
             attn_heads: args.attn_heads,
+            attn_memory: defaults::attn_memory(),
+            downsample: Downsample::default(),
             full_attn: args.full_attn,
         }
     }
