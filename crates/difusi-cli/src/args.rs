@@ -1,5 +1,6 @@
 //! What a person types: one struct per command. Nothing here does anything.
 
+mod compare;
 mod edit;
 mod eval;
 
@@ -14,6 +15,7 @@ use difusi::{
     process::{Choice, Solver},
 };
 
+pub(crate) use compare::CompareArgs;
 pub(crate) use edit::EditArgs;
 pub(crate) use eval::{Dequantise, EvalArgs, SplitKind};
 
@@ -45,6 +47,8 @@ pub(crate) enum Command {
     Sample(SampleArgs),
     /// Measure how good a model is (bits per dimension), or how good pictures are (FID, KID and others).
     Eval(EvalArgs),
+    /// Train diffusion, VAE, GAN and flow at one budget, judge them all alike, and write a report.
+    Compare(CompareArgs),
     /// Change pictures with a trained model: redraw, inpaint, colourise, enlarge, blend.
     Edit(EditArgs),
     /// Run the network once on given inputs, to hold it against another framework.

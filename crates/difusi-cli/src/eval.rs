@@ -58,7 +58,7 @@ fn likelihood(args: &EvalArgs, device: &Device, json: bool) -> anyhow::Result<()
     for note in &reference.notes {
         errln!("note: {note}");
     }
-    let stop = watch()?;
+    let stop = watch("batch")?;
     if matches!(model.card.task, Task::Vae(_) | Task::Flow(_)) {
         return crate::eval_latent::eval(args, &model, &reference, device, (&stop, json));
     }
@@ -102,15 +102,15 @@ fn split(args: &EvalArgs) -> Option<Split> {
     })
 }
 
-/// Ctrl-C asks the loop to stop after its batch; a second one ends the program as usual.
-fn watch() -> anyhow::Result<Arc<AtomicBool>> {
+/// Ctrl-C asks the loop to stop after its `what` (batch); a second one ends the program as usual.
+pub(crate) fn watch(what: &'static str) -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let asked = stop.clone();
     ctrlc::set_handler(move || {
         if asked.swap(true, Ordering::SeqCst) {
             std::process::exit(130);
         }
-        errln!("\nfinishing this batch; press Ctrl-C again to stop at once");
+        errln!("\nfinishing this {what}; press Ctrl-C again to stop at once");
     })
     .context("Ctrl-C cannot be watched")?;
     Ok(stop)

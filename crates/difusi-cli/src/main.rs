@@ -6,6 +6,7 @@ mod terminal;
 
 mod args;
 mod bench;
+mod compare;
 mod data;
 mod edit;
 mod eval;
@@ -59,6 +60,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Bench(a) => bench::bench(a, &device()?, cli.json),
         Command::Sample(a) => sample::sample(a, &device()?, cli.json),
         Command::Eval(a) => eval::eval(a, &device()?, cli.json),
+        Command::Compare(a) => compare::compare(a, &device()?, cli.json),
         Command::Edit(a) => edit::edit(a, &device()?, cli.json),
         Command::Predict(a) => model::predict(a, &device()?, cli.json),
         Command::Convert(a) => model::convert(a, &difusi::Device::flex(), cli.json),

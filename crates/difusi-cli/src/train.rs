@@ -108,7 +108,7 @@ fn read(path: &Path) -> anyhow::Result<String> {
     Ok(difusi::store::read_text(path)?)
 }
 
-fn command_line() -> String {
+pub(crate) fn command_line() -> String {
     std::iter::once("difusi".to_owned()).chain(std::env::args().skip(1)).collect::<Vec<_>>().join(" ")
 }
 

@@ -9,6 +9,7 @@
 //!
 //! Deliberately absent: networks (difusi-nn), where pictures come from (difusi), printing.
 
+mod bootstrap;
 mod collect;
 mod error;
 mod extract;
@@ -28,6 +29,7 @@ mod source;
 mod spectrum;
 mod statistics;
 
+pub use bootstrap::frechet_deviation;
 pub use collect::{CollectOptions, Collector, KEEP, Metric, Summary};
 pub use error::MetricsError;
 pub use extract::{Extracted, FeatureExtractor, ImageBatch};

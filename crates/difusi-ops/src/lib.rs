@@ -42,5 +42,5 @@ pub use fork::{add, fork};
 pub use inference::{Activation, FixedConv, Pooling, max_pool, mean_pixels, mean_pool};
 pub use layout::{cat_channels, pixel_unshuffle2, upsample_nearest2};
 pub use loss::row_sums;
-pub use memory::{CacheLines, keep_freed_memory};
+pub use memory::{CacheLines, give_back_freed_memory, keep_freed_memory};
 pub use norm::{Groups, group_norm, group_norm_silu, rms_norm, rms_norm_add, rms_norm_silu};

@@ -32,4 +32,4 @@ pub use pt::PtValue;
 pub use run::{ExistingRun, RunDir, RunPaths, StateDir};
 pub use safetensors::{SafeTensorsFile, SafeTensorsHeader, read_header, read_safetensors, write_safetensors};
 pub use tensor::{HostData, HostTensor};
-pub use text::read_text;
+pub use text::{read_bytes, read_text, tell_kernel};

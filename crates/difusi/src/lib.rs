@@ -10,6 +10,7 @@
 
 mod bench;
 mod canvas;
+pub mod compare;
 mod config;
 mod describe;
 mod device;
@@ -19,6 +20,7 @@ pub mod eval;
 pub mod families;
 pub mod figures;
 mod latents;
+mod memory;
 mod model;
 mod network;
 pub mod presets;

@@ -46,7 +46,7 @@ pub(super) fn eval(
     for note in [Some(&subject), reference.as_ref()].into_iter().flatten().flat_map(|side| &side.at.notes) {
         errln!("note: {note}");
     }
-    let (stop, keeps) = (watch()?, CollectOptions::of(&metrics));
+    let (stop, keeps) = (watch("batch")?, CollectOptions::of(&metrics));
     // The reference comes first: what is drawn by then is worth something where a person stops.
     let theirs = reference.as_ref().map(|side| look(side, extractor.as_ref(), &keeps, &stop)).transpose()?;
     if stop.load(Ordering::SeqCst) {

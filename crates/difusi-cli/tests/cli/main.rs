@@ -3,6 +3,7 @@
 
 mod bench;
 mod commands;
+mod compare;
 mod data;
 mod edit;
 mod errors;

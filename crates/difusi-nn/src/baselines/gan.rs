@@ -149,7 +149,8 @@ impl Gan {
     }
 }
 
-/// A 3x3 convolution, then for each halving a 4x4 one of stride 2, then a linear layer to one number.
+/// A 3x3 convolution, then for each halving 2x2 pixels become channels and a 3x3 convolution follows (DCGAN has 4x4 ones of stride 2,
+/// which take longer here), then a linear layer to one number.
 #[derive(Module, Debug)]
 struct Discriminator {
     convs: Vec<Weights>,
@@ -213,11 +214,11 @@ fn unit(x: Tensor<2>) -> Tensor<2> {
 impl Discriminator {
     fn new(init: &Init<'_>, config: &GanConfig, innermost: ImageSize) -> Self {
         let widths = config.discriminator().widths();
-        let conv = |i: usize, channels, kernel| Weights::new(&init.at("convs").at(i), channels, kernel);
+        let conv = |i: usize, channels| Weights::new(&init.at("convs").at(i), channels, 3);
         let [first, last] = [widths.first(), widths.last()].map(|w| w.copied().unwrap_or_default());
-        let halvings = widths.windows(2).enumerate().map(|(i, w)| conv(i + 1, [w[0], w[1]], 4));
+        let halvings = widths.windows(2).enumerate().map(|(i, w)| conv(i + 1, [4 * w[0], w[1]]));
         Self {
-            convs: std::iter::once(conv(0, [config.channels, first], 3)).chain(halvings).collect(),
+            convs: std::iter::once(conv(0, [config.channels, first])).chain(halvings).collect(),
             out: Weights::new(&init.at("out"), [innermost.pixels() * last, 1], 1),
             spectral_norm: config.spectral_norm,
         }
@@ -253,9 +254,10 @@ impl Judge {
     pub fn score(&self, x: Tensor<4>) -> Tensor<1> {
         let mut x = x;
         for (i, (weight, bias)) in self.convs.iter().enumerate() {
-            let stride = if i == 0 { 1 } else { 2 };
-            let spec = ConvSpec::new(stride, 1);
-            x = difusi_ops::conv2d(x, weight.clone(), Some(bias.clone()), spec);
+            if i > 0 {
+                x = difusi_ops::pixel_unshuffle2(x);
+            }
+            x = difusi_ops::conv2d(x, weight.clone(), Some(bias.clone()), ConvSpec::new(1, 1));
             x = activation::leaky_relu(x, SLOPE);
         }
         let [b, h, w, c] = x.dims();

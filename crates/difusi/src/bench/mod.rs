@@ -7,7 +7,6 @@
 //!
 //! Deliberately absent: data (random images stand for it), printing, comparing with other programs (`cargo xtask bench-peers`).
 
-mod memory;
 mod random;
 mod report;
 
@@ -24,7 +23,7 @@ use crate::canvas::in_precision;
 use crate::config::DiffusionTask;
 use crate::network::{DiffusionNetwork, ModelNetwork};
 use crate::{ConfigError, ConfigErrors, Error, RunConfig, known_size};
-use memory::peak_mib;
+use crate::memory::peak_mib;
 use random::RandomImages;
 pub use report::{BenchReport, Prediction, Timing};
 

@@ -67,6 +67,17 @@ impl RunConfig {
         Self::from_table(table)
     }
 
+    /// Reads a config whose `[data]` section is replaced by `data`, then with overrides.
+    ///
+    /// # Errors
+    /// Every mistake in the text and the overrides.
+    pub(crate) fn parse_with_data(text: &str, data: &DataConfig, overrides: &[String]) -> Result<Self, ConfigErrors> {
+        let mut table = parse_table(text)?;
+        table.insert("data".to_owned(), Value::try_from(data).map_err(ConfigError::message)?);
+        apply(&mut table, overrides)?;
+        Self::from_table(table)
+    }
+
     fn from_table(mut table: Table) -> Result<Self, ConfigErrors> {
         let mut errors = Vec::new();
         let mut kinds = Vec::new();

@@ -6,11 +6,12 @@ use difusi_metrics::{
     Pixels, Resize, Summary,
 };
 
+use super::classifier::open_classifier;
 use super::{PictureSource, Take};
 use crate::Error;
 
-/// The extractor that `name` means: `pixels` (8x8 grey), `pixels:SIDE`, or a network of a [`FeatureSource`] that is shown pictures
-/// resized so. Another way of resizing than PyTorch's is part of its name, since numbers of the two cannot be compared.
+/// The extractor that `name` means: `pixels` (8x8 grey), `pixels:SIDE`, a network of a [`FeatureSource`], or the run or model file of a
+/// classifier that was trained here; networks are shown pictures resized so. Another way of resizing than PyTorch's is part of its name, since numbers of the two cannot be compared.
 ///
 /// # Errors
 /// A name that is not known; weights that are not there, or another network's.
@@ -20,11 +21,11 @@ pub fn features(name: &str, resize: Resize, device: &Device) -> Result<Box<dyn F
     }
     let source: FeatureSource = name.parse()?;
     if let Some(file) = source.file.as_ref().filter(|file| !file.exists()) {
-        let accepted =
-            "pixels, pixels:SIDE, inception, inception:FILE, mnist-cnn:FILE, resnet20:FILE, or a FILE of weights";
+        let accepted = "pixels, pixels:SIDE, inception, inception:FILE, mnist-cnn:FILE, resnet20:FILE, a FILE of such weights, or the RUN \
+                        of a classifier";
         return Err(Error::value("--features", format!("{name}, but there is no file {}", file.display()), accepted));
     }
-    let network = source.open(&FeatureOptions { resize, ..FeatureOptions::new(device) })?;
+    let network = source.open_with(&FeatureOptions { resize, ..FeatureOptions::new(device) }, &open_classifier)?;
     if resize == Resize::default() {
         return Ok(network);
     }

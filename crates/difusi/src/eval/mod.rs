@@ -7,6 +7,7 @@
 //! number of images.
 
 mod bound;
+mod classifier;
 mod collect;
 mod latent;
 mod ode;
@@ -17,6 +18,7 @@ mod reference;
 use std::str::FromStr;
 
 pub use bound::{BoundEval, BoundOptions, Times};
+pub use classifier::classifier_features;
 pub use collect::{collect, features};
 pub use latent::{LatentEval, LatentOptions, LatentReport};
 pub use ode::{OdeEval, OdeOptions, OdeReport};

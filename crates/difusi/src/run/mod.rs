@@ -19,6 +19,7 @@ pub(crate) use open::network;
 pub use open::{FineTune, RunOptions, RunStart};
 pub use output::save_grid;
 use training::Training;
+pub(crate) use training::{Start as TrainingStart, training};
 
 /// Columns of metrics.csv after `step`, before those of what the loss is made of.
 const COLUMNS: [&str; 7] =

@@ -76,17 +76,17 @@ where
 }
 
 /// What a trainer starts with.
-pub(super) struct Start {
-    pub(super) network: ModelNetwork,
-    pub(super) dataset: Arc<dyn Dataset>,
-    pub(super) options: TrainerOptions,
+pub(crate) struct Start {
+    pub(crate) network: ModelNetwork,
+    pub(crate) dataset: Arc<dyn Dataset>,
+    pub(crate) options: TrainerOptions,
 }
 
 /// The trainer of a config's task.
 ///
 /// # Errors
 /// Those of [`Trainer::new`]; a network of another kind than the task.
-pub(super) fn training(config: &RunConfig, start: Start, device: &Device) -> Result<Box<dyn Training>, Error> {
+pub(crate) fn training(config: &RunConfig, start: Start, device: &Device) -> Result<Box<dyn Training>, Error> {
     let Start { network, dataset, options } = start;
     macro_rules! trainer {
         ($objective:expr, $network:expr) => {
