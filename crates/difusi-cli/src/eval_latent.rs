@@ -2,8 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use difusi::eval::{LatentEval, LatentOptions, LatentReport, Reference};
-use difusi::{Device, Model};
+use difusi::data::Split;
+use difusi::eval::{Calibration, LatentEval, LatentOptions, LatentReport, Reference, ReferenceOptions};
+use difusi::{Device, Model, Task};
 
 use crate::args::EvalArgs;
 use crate::eval::{ended, told, value};
@@ -12,6 +13,8 @@ use crate::usage::usage;
 
 /// Images of an unlimited set where nothing is said.
 const UNLIMITED: u64 = 1000;
+/// Training images that make a code length of a bound that is none.
+const CALIBRATION: u64 = 10_000;
 /// A dimension of a latent says something from so many nats on.
 const ACTIVE: f64 = 0.01;
 
@@ -39,6 +42,11 @@ pub(crate) fn eval(
         batch: args.batch.map(|n| n as usize),
     };
     let mut run = LatentEval::new(model, reference, options, device)?;
+    let calibration = calibration(args, model, device)?;
+    let counted = calibration.as_ref().map(Calibration::images);
+    if let Some(calibration) = calibration {
+        run = run.calibrated(calibration);
+    }
     let mut progress = Progress::new("images", run.count(), 0);
     while !run.is_done() && !stop.load(Ordering::SeqCst) {
         let done = run.advance()?;
@@ -47,14 +55,26 @@ pub(crate) fn eval(
     progress.finish();
     let report = run.report();
     if json {
-        outln!("{}", as_json(args, model, &report));
+        outln!("{}", as_json(args, model, &report, counted));
     } else {
-        say(args, &report);
+        say(args, &report, counted);
     }
     ended(run.is_done(), report.images)
 }
 
-fn say(args: &EvalArgs, r: &LatentReport) {
+/// How likely bytes are beside what the decoder says, where its own likelihood does not tell.
+fn calibration(args: &EvalArgs, model: &Model, device: &Device) -> anyhow::Result<Option<Calibration>> {
+    match &model.card.task {
+        Task::Vae(vae) if !vae.network.likelihood.is_discrete() => {}
+        _ => return Ok(None),
+    }
+    let data = args.reference.clone().unwrap_or_default();
+    let options = ReferenceOptions { split: Some(Split::Train), resize: args.resize, seed: args.seed };
+    let training = Reference::open(&data, model, &options)?;
+    Ok(Some(Calibration::fit(model, &training, CALIBRATION, args.seed, device)?))
+}
+
+fn say(args: &EvalArgs, r: &LatentReport, counted: Option<u64>) {
     let of = format!("{} images of {} numbers", r.images, r.dims);
     let Some(importance) = r.importance else {
         outln!("bits/dim      {}   (exact density, uniform dequantisation, {of})", told(r.total));
@@ -69,16 +89,19 @@ fn say(args: &EvalArgs, r: &LatentReport) {
     );
     let active = r.kl.iter().filter(|kl| **kl > ACTIVE).count();
     outln!("latent        {active} of {} dimensions say more than {ACTIVE} nats", r.kl.len());
-    if !r.code_length {
-        outln!("note: this likelihood is no probability of bytes, so these are no code lengths (model.likelihood)");
+    if let Some(images) = counted {
+        outln!(
+            "note: model.likelihood is no probability of bytes; these code lengths take a byte for as likely as it was in {images} training \
+             images where the decoder said the same"
+        );
     }
 }
 
-fn as_json(args: &EvalArgs, model: &Model, r: &LatentReport) -> serde_json::Value {
+fn as_json(args: &EvalArgs, model: &Model, r: &LatentReport, counted: Option<u64>) -> serde_json::Value {
     let method = if r.importance.is_some() { "elbo" } else { "density" };
     serde_json::json!({
         "metric": "bpd", "method": method, "model": model.hash, "images": r.images, "dims": r.dims, "seed": args.seed,
         "bits_per_dim": value(r.total), "importance": r.importance.map(value),
-        "importance_samples": r.importance.map(|_| args.importance_samples), "kl": r.kl, "code_length": r.code_length,
+        "importance_samples": r.importance.map(|_| args.importance_samples), "kl": r.kl, "code_length": r.code_length, "calibration_images": counted,
     })
 }

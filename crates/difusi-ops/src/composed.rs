@@ -5,7 +5,7 @@
 
 use burn::tensor::{
     DType, FloatDType, Tensor,
-    activation::{silu, softmax},
+    activation::{self, silu, softmax},
     module,
     ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions},
 };
@@ -207,4 +207,9 @@ pub fn mean_pixels(x: Tensor<4>) -> Tensor<2> {
 /// See [`crate::row_sums`].
 pub fn row_sums(x: Tensor<2>) -> Tensor<1> {
     x.sum_dim(1).squeeze_dim(1)
+}
+
+/// See [`crate::leaky_relu`].
+pub fn leaky_relu<const D: usize>(x: Tensor<D>, slope: f64) -> Tensor<D> {
+    widened(x, |x| activation::leaky_relu(x, slope))
 }

@@ -17,7 +17,7 @@ use burn::backend::{
 };
 use burn_flex::FlexTensor;
 
-use crate::rules::{Branch, Fused, Join, LinearRule, Move, Norm, Quinary, Rule, Ternary, Trunk, nothing};
+use crate::rules::{Branch, Fused, Join, LinearRule, Move, Norm, Pointwise, Quinary, Rule, Ternary, Trunk, nothing};
 
 /// What burn dispatches.
 #[backend_extension(Flex, Autodiff)]
@@ -26,6 +26,7 @@ pub(crate) trait CpuOps: Backend {
     fn joined(a: FloatTensor<Self>, b: FloatTensor<Self>, rule: Join) -> FloatTensor<Self>;
     fn trunk(x: FloatTensor<Self>, rule: Trunk) -> FloatTensor<Self>;
     fn branch(x: FloatTensor<Self>, rule: Branch) -> FloatTensor<Self>;
+    fn pointwise(x: FloatTensor<Self>, rule: Pointwise) -> FloatTensor<Self>;
     fn ternary(a: FloatTensor<Self>, b: FloatTensor<Self>, c: FloatTensor<Self>, rule: Ternary) -> FloatTensor<Self>;
     fn attention(qkv: FloatTensor<Self>, rule: Fused) -> FloatTensor<Self>;
     fn attention_with_memory(qkv: FloatTensor<Self>, memory: FloatTensor<Self>, rule: Fused) -> FloatTensor<Self>;
@@ -60,6 +61,10 @@ impl CpuOps for Flex {
     }
 
     fn branch(x: FlexTensor, rule: Branch) -> FlexTensor {
+        rule.forward([x])
+    }
+
+    fn pointwise(x: FlexTensor, rule: Pointwise) -> FlexTensor {
         rule.forward([x])
     }
 
@@ -99,6 +104,10 @@ impl<C: CheckpointStrategy> CpuOps for Autodiff<Flex, C> {
 
     fn branch(x: FloatTensor<Self>, rule: Branch) -> FloatTensor<Self> {
         record_linear::<C, _, 1>(rule, [x])
+    }
+
+    fn pointwise(x: FloatTensor<Self>, rule: Pointwise) -> FloatTensor<Self> {
+        record::<C, _, 1>(rule, [x])
     }
 
     fn ternary(a: FloatTensor<Self>, b: FloatTensor<Self>, c: FloatTensor<Self>, rule: Ternary) -> FloatTensor<Self> {

@@ -25,6 +25,7 @@ pub(crate) mod norm;
 pub(crate) mod outer;
 pub(crate) mod pack;
 pub(crate) mod plane;
+pub(crate) mod pointwise;
 pub(crate) mod pool;
 pub(crate) mod product;
 pub(crate) mod softmax;

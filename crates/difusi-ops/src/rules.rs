@@ -11,11 +11,13 @@ pub(crate) mod inference;
 mod linear;
 mod norm;
 mod number;
+mod pointwise;
 
 pub(crate) use attention::{Fused, LinearLayer};
 pub(crate) use fork::{Branch, Slot, Trunk};
 pub(crate) use linear::{Join, Move};
 pub(crate) use norm::{GroupNorm, Norm, Quinary};
+pub(crate) use pointwise::Pointwise;
 
 use crate::{AttentionKind, ConvSpec};
 

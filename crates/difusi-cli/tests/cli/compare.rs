@@ -24,7 +24,21 @@ const TINY: &[&str] = &[
 ];
 
 fn args<'a>(budget: &'a str, more: &[&'a str]) -> Vec<&'a str> {
-    let head = ["compare", "--data", "digits", "--budget", budget, "-n", "24", "--bpd-count", "4", "--gan-runs", "2", "-o", "c"];
+    let head = [
+        "compare",
+        "--data",
+        "digits",
+        "--budget",
+        budget,
+        "-n",
+        "24",
+        "--bpd-count",
+        "4",
+        "--gan-runs",
+        "2",
+        "-o",
+        "c",
+    ];
     let sets = TINY.iter().flat_map(|set| ["--set", set]);
     head.into_iter().chain(sets).chain(more.iter().copied()).collect()
 }
@@ -50,10 +64,19 @@ fn the_families_side_by_side() {
     }
     assert!(found["real"]["accuracy"]["value"].is_number(), "{found}");
     let page = std::fs::read_to_string(place.path("c/report.html")).unwrap();
-    for part in ["How good the pictures are", "data:image/png;base64,", "<svg", "How much of the GAN is luck", "Is it remembering?"] {
+    for part in [
+        "How good the pictures are",
+        "data:image/png;base64,",
+        "<svg",
+        "How much of the GAN is luck",
+        "Is it remembering?",
+    ] {
         assert!(page.contains(part), "{part}");
     }
-    assert!(!page.contains("http://") || page.matches("http://").all(|_| page.contains("http://www.w3.org")), "it fetches nothing");
+    assert!(
+        !page.contains("http://") || page.matches("http://").all(|_| page.contains("http://www.w3.org")),
+        "it fetches nothing"
+    );
     assert!(!page.contains("src=\"http") && !page.contains("<script"), "it fetches and runs nothing");
     let again = place.run(&args("7", &[]));
     let said = String::from_utf8(again.stderr).unwrap();

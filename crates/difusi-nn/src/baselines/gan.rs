@@ -4,7 +4,7 @@
 //! Deliberately absent: gradient penalties (burn has no second derivatives), labels, styles, and the losses (the caller's).
 
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Tensor, activation};
+use burn::tensor::{Device, Tensor};
 use difusi_core::{ImageSize, Noise};
 use difusi_ops::ConvSpec;
 use serde::{Deserialize, Serialize};
@@ -258,7 +258,7 @@ impl Judge {
                 x = difusi_ops::pixel_unshuffle2(x);
             }
             x = difusi_ops::conv2d(x, weight.clone(), Some(bias.clone()), ConvSpec::new(1, 1));
-            x = activation::leaky_relu(x, SLOPE);
+            x = difusi_ops::leaky_relu(x, SLOPE);
         }
         let [b, h, w, c] = x.dims();
         let (weight, bias) = &self.out;

@@ -42,6 +42,9 @@ fn pixels_and_sums() {
         check(&format!("down {what}"), &size[..1], |t| ops::pixel_unshuffle2(image(&t[0])));
         check(&format!("joined {what}"), &size, |t| ops::cat_channels(image(&t[0]), image(&t[1])));
     }
+    for n in [1, 15, 16, 17, 40_003] {
+        check("leaky relu", &[n], |t| ops::leaky_relu(t[0].clone(), 0.2));
+    }
     for [rows, columns] in [[3, 50], [1, 1], [5, 16_400]] {
         check("row sums", &[rows * columns], |t| ops::row_sums(t[0].clone().reshape([rows, columns])));
     }

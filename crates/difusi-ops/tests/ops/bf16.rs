@@ -179,6 +179,13 @@ fn moving_joining_and_adding() {
         &[size; 3],
         "joined",
     );
+    check_bf16(
+        &|t| ops::leaky_relu(t[0].clone(), 0.2),
+        &|t| composed::leaky_relu(t[0].clone(), 0.2),
+        1,
+        &[size],
+        "leaky relu",
+    );
     check_bf16(&|t| ops::add(t[0].clone(), t[1].clone()), &|t| t[0].clone() + t[1].clone(), 2, &[size; 2], "sum");
 }
 

@@ -259,6 +259,18 @@ fn moving_pixels() {
     }
 }
 
+#[test]
+fn activations() {
+    for n in [1, 17, 40_003] {
+        check_equal_ops(
+            &|t| ops::leaky_relu(t[0].clone(), 0.2),
+            &|t| composed::leaky_relu(t[0].clone(), 0.2),
+            &[n],
+            "leaky relu",
+        );
+    }
+}
+
 /// Channel `4c + 2 p1 + p2` of the small image is channel `c` of pixel `(2h + p1, 2w + p2)`.
 #[test]
 fn unshuffled_channels_are_in_einops_order() {

@@ -21,9 +21,9 @@ use difusi_train::{DiffusionObjective, Trainer, TrainerOptions, auto_micro_batch
 
 use crate::canvas::in_precision;
 use crate::config::DiffusionTask;
+use crate::memory::peak_mib;
 use crate::network::{DiffusionNetwork, ModelNetwork};
 use crate::{ConfigError, ConfigErrors, Error, RunConfig, known_size};
-use crate::memory::peak_mib;
 use random::RandomImages;
 pub use report::{BenchReport, Prediction, Timing};
 

@@ -104,7 +104,8 @@ impl FromStr for Budget {
 
     /// `90s`, `20m`, `2h`, `5000` (steps) or `reference`.
     fn from_str(text: &str) -> Result<Self, Error> {
-        let wrong = || Error::value("the budget", text, "a time (90s, 20m, 2h), a number of steps (5000), or reference");
+        let wrong =
+            || Error::value("the budget", text, "a time (90s, 20m, 2h), a number of steps (5000), or reference");
         if text == "reference" {
             return Ok(Self::Reference);
         }

@@ -169,8 +169,11 @@ fn latents(shown: &[Shown<'_>]) -> Markup {
 
 /// How much the GAN's seed decides.
 fn luck(report: &Report, shown: &[Shown<'_>]) -> Result<Markup, Error> {
-    let figures: [(&str, fn(&Measured) -> f64); 3] =
-        [("FID", |m| m.quality.fid.value), ("precision", |m| m.quality.precision.value), ("recall", |m| m.quality.recall.value)];
+    let figures: [(&str, fn(&Measured) -> f64); 3] = [
+        ("FID", |m| m.quality.fid.value),
+        ("precision", |m| m.quality.precision.value),
+        ("recall", |m| m.quality.recall.value),
+    ];
     let spreads: Vec<_> = figures.iter().filter_map(|(name, f)| Some((name, report.spread(f)?))).collect();
     let gans: Vec<_> = shown.iter().filter(|s| s.member.family == Family::Gan).collect();
     Ok(html! {

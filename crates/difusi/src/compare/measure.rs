@@ -18,9 +18,10 @@ use super::{
     Bits, CompareProgress, Comparison, Figure, JUDGE_NAME, Measured, Member, Outcome, Quality, Real, Watch, nearest,
 };
 use crate::eval::{
-    BoundEval, BoundOptions, LatentEval, LatentOptions, PictureOptions, PictureSource, PicturesAt, Reference,
-    ReferenceOptions, Take, Times, classifier_features, features,
+    BoundEval, BoundOptions, Calibration, LatentEval, LatentOptions, PictureOptions, PictureSource, PicturesAt,
+    Reference, ReferenceOptions, Take, Times, classifier_features, features,
 };
+use crate::network::ModelNetwork;
 use crate::{Drawing, Error, Model, OpenModel, Sampler, SamplerOptions, Task, save_grid};
 
 /// Pictures whose nearest training images are looked for, and those of them that are shown.
@@ -32,6 +33,8 @@ const QUICK: usize = 512;
 /// Latents drawn for each image of a VAE; times of each image of a diffusion model.
 const LATENTS: u32 = 50;
 const TIMES: usize = 32;
+/// Training images that make a code length of a VAE's bound.
+const CALIBRATION: u64 = 10_000;
 /// Version of what is measured: results of another are measured again.
 const FORMAT: u32 = 1;
 
@@ -201,10 +204,13 @@ impl Comparison {
             _ => None,
         };
         let count = summary.count.unwrap_or_default();
-        let told = v.precision_recall.map_or([Figure::default(); 2], |p| [p.precision, p.recall].map(|s| share(s, count)));
+        let told =
+            v.precision_recall.map_or([Figure::default(); 2], |p| [p.precision, p.recall].map(|s| share(s, count)));
         let kid = v.kid.map_or(Figure::default(), |k| Figure::new(k.mean, k.standard_error));
         let nearest = match &self.training {
-            Some((training, count)) => nearest::distances(&first[..first.len().min(NEIGHBOURS)], training.as_ref(), *count)?,
+            Some((training, count)) => {
+                nearest::distances(&first[..first.len().min(NEIGHBOURS)], training.as_ref(), *count)?
+            }
             None => Vec::new(),
         };
         let quality = Quality {
@@ -297,7 +303,8 @@ impl Comparison {
         if count == 0 || matches!(model.card.task, Task::Gan(_) | Task::Classifier(_)) {
             return Ok(Some(None));
         }
-        let reference = Reference::open(&self.data.path, model, &ReferenceOptions { resize: true, ..ReferenceOptions::default() })?;
+        let reference =
+            Reference::open(&self.data.path, model, &ReferenceOptions { resize: true, ..ReferenceOptions::default() })?;
         let mut go_on = |done, total| watch(CompareProgress { unit: "images' bits", done, total, detail: "" });
         let seed = self.options.seed;
         if let Some(Drawing::Diffusion(config)) = model.card.task.drawing() {
@@ -311,11 +318,17 @@ impl Comparison {
                 }
             }
             let method = "variational bound".to_owned();
-            let bits = Bits { bits: figure(run.total()), method, importance: None, kl: Vec::new(), images: run.count() };
+            let bits =
+                Bits { bits: figure(run.total()), method, importance: None, kl: Vec::new(), images: run.count() };
             return Ok(Some(Some(bits)));
         }
         let options = LatentOptions { count, samples: LATENTS, seed, batch: None };
         let mut run = LatentEval::new(model, &reference, options, &self.device)?;
+        let calibration = self.calibration(model)?;
+        let calibrated = calibration.is_some();
+        if let Some(calibration) = calibration {
+            run = run.calibrated(calibration);
+        }
         while !run.is_done() {
             let done = run.advance()?;
             if !go_on(done, run.count()) {
@@ -323,7 +336,13 @@ impl Comparison {
             }
         }
         let r = run.report();
-        let method = if r.importance.is_some() { "evidence lower bound" } else { "exact density" };
+        let method = match (r.importance.is_some(), calibrated) {
+            (true, true) => {
+                "evidence lower bound, bytes as likely as among training images where the decoder said the same,"
+            }
+            (true, false) => "evidence lower bound",
+            (false, _) => "exact density",
+        };
         let bits = Bits {
             bits: figure(r.total),
             method: method.to_owned(),
@@ -332,6 +351,19 @@ impl Comparison {
             images: r.images,
         };
         Ok(Some(r.code_length.then_some(bits)))
+    }
+}
+
+impl Comparison {
+    /// What makes a code length of a VAE's bound, where its likelihood is none.
+    fn calibration(&self, model: &Model) -> Result<Option<Calibration>, Error> {
+        match &model.network {
+            ModelNetwork::Vae(vae) if !vae.likelihood().is_discrete() => {}
+            _ => return Ok(None),
+        }
+        let options = ReferenceOptions { split: Some(Split::Train), resize: true, seed: self.options.seed };
+        let training = Reference::open(&self.data.path, model, &options)?;
+        Calibration::fit(model, &training, CALIBRATION, self.options.seed, &self.device).map(Some)
     }
 }
 

@@ -27,8 +27,8 @@ use difusi_store::RunPaths;
 pub use budget::{Budget, Family};
 pub use plan::Member;
 use plan::{Data, JUDGE_NAME};
-use record::{Decided, Training};
 pub use record::{Bits, Figure, Measured, Quality, Real};
+use record::{Decided, Training};
 pub use report::Report;
 
 use crate::{Error, RunConfig};
@@ -179,7 +179,12 @@ impl Comparison {
         let members = || self.members.iter().map(|(member, _)| *member);
         let timed = members().filter(|m| m.repeat == 0 && plan::is_timed(self.options.budget)).map(Part::Time);
         let judge = self.judge.iter().map(|_| Part::Judge);
-        timed.chain(judge).chain(members().map(Part::Train)).chain([Part::Data]).chain(members().map(Part::Measure)).collect()
+        timed
+            .chain(judge)
+            .chain(members().map(Part::Train))
+            .chain([Part::Data])
+            .chain(members().map(Part::Measure))
+            .collect()
     }
 
     /// Does a part, unless it is done.
@@ -238,7 +243,11 @@ fn check(options: &CompareOptions) -> Result<(), Error> {
     }
     for (i, family) in options.families.iter().enumerate() {
         if options.families[..i].contains(family) {
-            return Err(Error::value("the list of families", format!("twice {family}"), format!("each of {accepted} once")));
+            return Err(Error::value(
+                "the list of families",
+                format!("twice {family}"),
+                format!("each of {accepted} once"),
+            ));
         }
     }
     if !(1..=100).contains(&options.gan_runs) {
@@ -262,7 +271,10 @@ fn decided(options: &CompareOptions) -> Result<Decided, Error> {
     let path = options.out.join(DECIDED);
     if !path.exists() {
         if RunPaths::is_run(&options.out) {
-            return Err(Error::model(&options.out, "it is the folder of a training run; choose another for the comparison"));
+            return Err(Error::model(
+                &options.out,
+                "it is the folder of a training run; choose another for the comparison",
+            ));
         }
         return Ok(new);
     }

@@ -28,7 +28,8 @@ pub(super) fn distances(pictures: &[Picture], training: &dyn Dataset, count: u64
     let mut first = 0;
     while first < count {
         let end = count.min(first + AT_ONCE);
-        let images: Vec<Vec<f32>> = (first..end).into_par_iter().map(|i| image(training, i)).collect::<Result<_, _>>()?;
+        let images: Vec<Vec<f32>> =
+            (first..end).into_par_iter().map(|i| image(training, i)).collect::<Result<_, _>>()?;
         search.push(&images.concat());
         first = end;
     }

@@ -80,7 +80,8 @@ pub(super) fn config_of(member: Member, data: &Data, seed: u64, overrides: &[Str
 
 /// The overrides of one config: those that begin with its name or with `all`, without that.
 fn overrides_of(name: &str, overrides: &[String]) -> Vec<String> {
-    let whose = |o: &String| o.split_once('.').filter(|(who, _)| *who == name || *who == ALL).map(|(_, rest)| rest.to_owned());
+    let whose =
+        |o: &String| o.split_once('.').filter(|(who, _)| *who == name || *who == ALL).map(|(_, rest)| rest.to_owned());
     overrides.iter().filter_map(whose).collect()
 }
 
@@ -104,7 +105,8 @@ pub(super) fn check_overrides(overrides: &[String]) -> Result<(), Error> {
 /// The config of the classifier that judges.
 pub(super) fn judge_config(data: &Data, seed: u64, overrides: &[String]) -> Result<RunConfig, Error> {
     let Some(classes) = data.classes else {
-        let accepted = "data with labels, to train a classifier that judges; or another judge: --judge inception, or pixels";
+        let accepted =
+            "data with labels, to train a classifier that judges; or another judge: --judge inception, or pixels";
         return Err(Error::value("the labels of the data", "absent", accepted));
     };
     let mut own = overrides_of(JUDGE_NAME, overrides);
@@ -209,12 +211,16 @@ mod tests {
     fn members_have_their_own_settings() {
         let data = digits();
         assert_eq!(data.shape, [8, 8, 1]);
-        let overrides = ["all.train.batch_size=8", "vae.train.learning_rate=0.5", "vae.vae.kl_weight=0.25", "judge.train.steps=7"]
-            .map(str::to_owned);
+        let overrides =
+            ["all.train.batch_size=8", "vae.train.learning_rate=0.5", "vae.vae.kl_weight=0.25", "judge.train.steps=7"]
+                .map(str::to_owned);
         check_overrides(&overrides).unwrap();
-        for (bad, part) in
-            [("train.steps=3", "WHOSE"), ("wae.train.steps=3", "WHOSE"), ("vae", "WHOSE"), ("vae.data.seed=1", "all.data")]
-        {
+        for (bad, part) in [
+            ("train.steps=3", "WHOSE"),
+            ("wae.train.steps=3", "WHOSE"),
+            ("vae", "WHOSE"),
+            ("vae.data.seed=1", "all.data"),
+        ] {
             assert!(check_overrides(&[bad.to_owned()]).unwrap_err().to_string().contains(part), "{bad}");
         }
         let config = |family, repeat| config_of(Member { family, repeat }, &data, 3, &overrides).unwrap();

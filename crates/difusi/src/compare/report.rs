@@ -218,8 +218,12 @@ impl Report {
 
     /// Mean and spread of a figure over the runs of the GAN, where there are several.
     pub(super) fn spread(&self, figure: impl Fn(&Measured) -> f64) -> Option<[f64; 4]> {
-        let of: Vec<f64> =
-            self.members.iter().filter(|(name, _)| name.starts_with(Family::Gan.name())).map(|(_, m)| figure(m)).collect();
+        let of: Vec<f64> = self
+            .members
+            .iter()
+            .filter(|(name, _)| name.starts_with(Family::Gan.name()))
+            .map(|(_, m)| figure(m))
+            .collect();
         if of.len() < 2 {
             return None;
         }

@@ -56,7 +56,10 @@ pub fn classifier_features(model: &Model, device: &Device) -> Result<NetworkFeat
 }
 
 /// What opens a run folder or a file that holds none of the known feature networks.
-pub(super) fn open_classifier(path: &Path, options: &FeatureOptions) -> Result<Box<dyn FeatureExtractor>, MetricsError> {
+pub(super) fn open_classifier(
+    path: &Path,
+    options: &FeatureOptions,
+) -> Result<Box<dyn FeatureExtractor>, MetricsError> {
     let open = || {
         let model = OpenModel::new(path).open(&options.device)?;
         Ok::<_, Error>(classifier_features(&model, &options.device)?.with_resize(options.resize))

@@ -8,8 +8,8 @@ use difusi_core::{Draw, Noise};
 use difusi_nn::{Flow, Vae, baselines::standard_normal_log_prob};
 use difusi_process::bound::{Estimate, Running, bits_per_dim};
 
-use super::Reference;
 use super::bound::count_of;
+use super::{Calibration, Reference};
 use crate::families::{bits_of_density, dequantised, normal_of};
 use crate::network::ModelNetwork;
 use crate::{Error, Model};
@@ -52,6 +52,7 @@ pub struct LatentEval<'a> {
     reference: &'a Reference,
     network: Network,
     options: LatentOptions,
+    calibration: Option<Calibration>,
     count: u64,
     total: Running,
     importance: Running,
@@ -89,7 +90,14 @@ impl<'a> LatentEval<'a> {
         }
         let (count, none) = (count_of(options.count, reference)?, Running::default());
         let (kl, device) = (Vec::new(), device.clone());
-        Ok(Self { reference, network, options, count, total: none, importance: none, kl, device })
+        Ok(Self { reference, network, options, calibration: None, count, total: none, importance: none, kl, device })
+    }
+
+    /// The same with bytes as likely, given what a VAE's decoder says, as they were among training images: a code length where its own
+    /// likelihood has none.
+    #[must_use]
+    pub fn calibrated(self, calibration: Calibration) -> Self {
+        Self { calibration: Some(calibration), ..self }
     }
 
     /// Images to evaluate.
@@ -132,8 +140,12 @@ impl<'a> LatentEval<'a> {
             .map(|k| {
                 let eps = normal_of(noise, (Draw::Bound, k), images.clone(), vae.latent(), x);
                 let z = posterior.sample(eps.clone());
-                let joint = vae.log_likelihood(z.clone(), x.clone()) + standard_normal_log_prob(z);
-                numbers(joint - posterior.log_prob(eps))
+                let prior = numbers(standard_normal_log_prob(z.clone()) - posterior.log_prob(eps));
+                let likelihood = match &self.calibration {
+                    Some(calibration) => calibration.log_likelihood(vae, z, x),
+                    None => numbers(vae.log_likelihood(z, x.clone())),
+                };
+                prior.into_iter().zip(likelihood).map(|(a, b)| a + b).collect()
             })
             .collect();
         for image in 0..(images.end - images.start) as usize {
@@ -153,7 +165,9 @@ impl<'a> LatentEval<'a> {
     /// Everything that is known so far.
     pub fn report(&self) -> LatentReport {
         let (importance, code_length) = match &self.network {
-            Network::Vae(vae) => (Some(self.importance.estimate()), vae.likelihood().is_discrete()),
+            Network::Vae(vae) => {
+                (Some(self.importance.estimate()), vae.likelihood().is_discrete() || self.calibration.is_some())
+            }
             Network::Flow(_) => (None, true),
         };
         LatentReport {

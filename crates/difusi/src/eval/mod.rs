@@ -7,6 +7,7 @@
 //! number of images.
 
 mod bound;
+mod calibration;
 mod classifier;
 mod collect;
 mod latent;
@@ -18,6 +19,7 @@ mod reference;
 use std::str::FromStr;
 
 pub use bound::{BoundEval, BoundOptions, Times};
+pub use calibration::Calibration;
 pub use classifier::classifier_features;
 pub use collect::{collect, features};
 pub use latent::{LatentEval, LatentOptions, LatentReport};
