@@ -1,5 +1,6 @@
 //! What a person types: one struct per command. Nothing here does anything.
 
+mod asking;
 mod compare;
 mod edit;
 mod eval;
@@ -15,6 +16,7 @@ use difusi::{
     process::{Choice, Solver},
 };
 
+pub(crate) use asking::AskArgs;
 pub(crate) use compare::CompareArgs;
 pub(crate) use edit::EditArgs;
 pub(crate) use eval::{Dequantise, EvalArgs, SplitKind};
@@ -72,7 +74,7 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct TrainArgs {
-    /// A preset (digits, mnist, mnist-vae, mnist-gan, mnist-flow, mnist-classifier, fashion-mnist, cifar10, folder, mnist-ddpm,
+    /// A preset (digits, digits-class, mnist, mnist-class, mnist-vae, mnist-gan, mnist-flow, mnist-classifier, fashion-mnist, cifar10, folder, mnist-ddpm,
     /// folder-128) or a TOML file.
     #[arg(value_name = "PRESET|CONFIG.toml")]
     pub(crate) config: String,
@@ -153,6 +155,9 @@ pub(crate) struct SampleArgs {
     #[command(flatten)]
     pub(crate) solver: SolverArgs,
 
+    #[command(flatten)]
+    pub(crate) asking: AskArgs,
+
     /// Sample as diffusers does with this scheduler_config.json (or the folder of its pipeline): its timesteps, solver and threshold.
     /// `--steps` and `--eta` are its arguments; `difusi convert MODEL scheduler_config.json` writes one.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["solver", "overrides"])]
@@ -205,7 +210,7 @@ pub(crate) struct SampleArgs {
 }
 
 /// How a command samples, where that differs from the model's `[sample]` section.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct SolverArgs {
     /// Solver (default: the model's); what each can be told with `--set solver.KEY=VALUE` is in docs/config.md.
     #[arg(long, value_name = "KIND", value_parser = solver_kinds())]

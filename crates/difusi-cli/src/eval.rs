@@ -41,7 +41,7 @@ pub(crate) fn eval(args: &EvalArgs, device: &Device, json: bool) -> anyhow::Resu
         (true, false) => {
             Err(usage("--metrics asks for bpd and for metrics of pictures; run the two one after the other"))
         }
-        (false, true) if model && args.save_stats.is_none() => likelihood(args, device, json),
+        (false, true) if model && args.save_stats.is_none() && args.sweep.is_none() => likelihood(args, device, json),
         (true, true) => likelihood(args, device, json),
         _ => pictures::eval(args, &of_pictures, model, (device, json)),
     }

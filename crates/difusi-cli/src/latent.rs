@@ -14,6 +14,9 @@ pub(crate) fn options(args: &SampleArgs, model: &Model, own: &LatentSample) -> a
         ("--solver", solver.solver.is_some()),
         ("--steps", solver.steps.is_some()),
         ("--eta", solver.eta.is_some()),
+        ("--label", args.asking.label.is_some()),
+        ("--guidance", !args.asking.guidance.is_empty()),
+        ("--negative", args.asking.negative.is_some()),
         ("--scheduler", args.scheduler.is_some()),
         ("--init-noise", args.init_noise.is_some()),
         ("--rng torch", args.rng == RngKind::Torch),
@@ -39,5 +42,13 @@ pub(crate) fn options(args: &SampleArgs, model: &Model, own: &LatentSample) -> a
     let usual = if matches!(start, Start::Counter) { config.count } else { 8 };
     let count = args.count.map_or(usual, |n| n as usize);
     let (batch, seed) = (args.batch.map(|n| n as usize), args.seed);
-    Ok(SamplerOptions { count, batch, seed, start, size: None, config: Drawing::Latent(config), scheduler: None })
+    Ok(SamplerOptions {
+        count,
+        batch,
+        seed,
+        start,
+        size: None,
+        config: Drawing::Latent(config),
+        ..SamplerOptions::of(model)
+    })
 }

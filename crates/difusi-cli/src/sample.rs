@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use difusi::core::ImageSize;
 use difusi::process::SampleConfig;
-use difusi::store::{self, Picture};
+use difusi::store::{self, Panel, PanelRow, Picture};
 use difusi::{
     Device, DiffusionTask, Drawing, Model, OpenModel, Sampler, SamplerOptions, SchedulerRun, Start, override_sample,
     pictures, read_scheduler, save_grid,
 };
 
-use crate::args::{ModelArgs, RngKind, SampleArgs, SolverArgs};
+use crate::args::{AskArgs, ModelArgs, RngKind, SampleArgs, SolverArgs};
 use crate::progress::Progress;
 use crate::usage::usage;
 
@@ -47,7 +47,10 @@ pub(crate) fn sample(args: &SampleArgs, device: &Device, json: bool) -> anyhow::
         }
     }
     let model = open(&args.model, device)?;
-    let options = options(args, &model)?;
+    if args.asking.guidance.len() > 1 {
+        return ladder(args, &model, (device, json));
+    }
+    let options = options(args, &model, args.asking.guidance.first().copied())?;
     let sampler = Sampler::new(&model, options, device)?;
     let (all, film) = draw(&sampler, args)?;
     let text = metadata(args.seed, &model);
@@ -63,6 +66,36 @@ pub(crate) fn sample(args: &SampleArgs, device: &Device, json: bool) -> anyhow::
         written.push(path.clone());
     }
     told(&written, all.len(), args.seed, &model, json);
+    Ok(())
+}
+
+/// The same noise at several scales of guidance: a row for each, a column for each picture.
+fn ladder(args: &SampleArgs, model: &Model, (device, json): (&Device, bool)) -> anyhow::Result<()> {
+    for (flag, given) in [
+        ("--strip", args.strip.is_some()),
+        ("--gif", args.gif.is_some()),
+        ("--scheduler", args.scheduler.is_some()),
+        ("another -o than a .png", !matches!(Output::of(&args.output)?, Output::Grid)),
+    ] {
+        if given {
+            return Err(usage(format!("{flag} is for one scale of guidance; with several, each is a row of one grid")));
+        }
+    }
+    let (asked, _) = args.asking.asked()?;
+    let columns = asked.count(&model.card.task);
+    let mut rows = Vec::new();
+    for scale in &args.asking.guidance {
+        let mut options = options(args, model, Some(*scale))?;
+        options.count = args.count.map_or(columns, |n| n as usize);
+        let (all, _) = draw(&Sampler::new(model, options, device)?, args)?;
+        let pictures = all.iter().map(|p| p.upscaled(usize::from(args.scale))).collect();
+        rows.push(PanelRow { label: format!("guidance {scale}"), pictures });
+    }
+    let count: usize = rows.iter().map(|row| row.pictures.len()).sum();
+    let text = metadata(args.seed, model);
+    let text: Vec<(&str, &str)> = text.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+    store::write_png(&args.output, &Panel::new(rows).draw()?, &text)?;
+    told(std::slice::from_ref(&args.output), count, args.seed, model, json);
     Ok(())
 }
 
@@ -127,6 +160,11 @@ pub(crate) fn sample_config(args: &SolverArgs, task: &DiffusionTask) -> anyhow::
     Ok(override_sample(&task.sample, &overrides, task.diffusion.timesteps)?)
 }
 
+/// What was typed, and a scale of guidance.
+pub(crate) fn with_scale(args: &SolverArgs, scale: Option<f64>) -> SolverArgs {
+    SolverArgs { overrides: AskArgs::overrides(scale, &args.overrides), ..args.clone() }
+}
+
 /// A size that the network takes, or an error about `--size`.
 pub(crate) fn checked_size(typed: Option<&[usize]>, model: &Model) -> anyhow::Result<Option<ImageSize>> {
     let size = image_size(typed);
@@ -136,7 +174,8 @@ pub(crate) fn checked_size(typed: Option<&[usize]>, model: &Model) -> anyhow::Re
     }
 }
 
-fn options(args: &SampleArgs, model: &Model) -> anyhow::Result<SamplerOptions> {
+/// As typed, with one of the scales of guidance.
+fn options(args: &SampleArgs, model: &Model, scale: Option<f64>) -> anyhow::Result<SamplerOptions> {
     match model.card.task.drawing() {
         Some(Drawing::Latent(own)) => return crate::latent::options(args, model, &own),
         Some(Drawing::Diffusion(_)) => {}
@@ -151,7 +190,7 @@ fn options(args: &SampleArgs, model: &Model) -> anyhow::Result<SamplerOptions> {
     let scheduler = args.scheduler.as_deref().map(|path| scheduler(path, args.solver.eta)).transpose()?;
     let config = match &scheduler {
         Some(_) => scheduled_config(&args.solver, task),
-        None => sample_config(&args.solver, task)?,
+        None => sample_config(&with_scale(&args.solver, scale), task)?,
     };
     let start = match (&args.init_noise, args.interpolate.as_deref(), args.rng) {
         (Some(path), _, _) => Start::Given(store::read_tensor_file(path, "x")?),
@@ -166,7 +205,8 @@ fn options(args: &SampleArgs, model: &Model) -> anyhow::Result<SamplerOptions> {
     };
     let count = args.count.map(|n| n as usize).or(given).unwrap_or(task.sample.count);
     let batch = args.batch.map(|n| n as usize);
-    Ok(SamplerOptions { count, batch, seed: args.seed, start, size, config: config.into(), scheduler })
+    let (asked, negative) = args.asking.asked()?;
+    Ok(SamplerOptions { count, batch, seed: args.seed, start, size, config: config.into(), scheduler, asked, negative })
 }
 
 /// A scheduler of diffusers, with what a person should know of its file.

@@ -3,7 +3,9 @@
 /// (name, what it is for, TOML).
 const PRESETS: &[(&str, &str, &str)] = &[
     ("digits", "drawn digits, no files needed: minutes on a laptop", include_str!("../../../configs/digits.toml")),
+    ("digits-class", "drawn digits that can be asked for by class", include_str!("../../../configs/digits-class.toml")),
     ("mnist", "MNIST, 28x28", include_str!("../../../configs/mnist.toml")),
+    ("mnist-class", "MNIST with classes that can be asked for", include_str!("../../../configs/mnist-class.toml")),
     ("mnist-likelihood", "MNIST for bits per dimension, 28x28", include_str!("../../../configs/mnist-likelihood.toml")),
     ("mnist-vae", "MNIST with a variational autoencoder", include_str!("../../../configs/mnist-vae.toml")),
     ("mnist-gan", "MNIST with a GAN", include_str!("../../../configs/mnist-gan.toml")),

@@ -2,6 +2,7 @@
 //!
 //! Image i of a seed is the same picture at any batch size and thread count (up to the network's rounding in the batch).
 
+mod asked;
 mod diffusion;
 mod latent;
 
@@ -16,6 +17,7 @@ use crate::config::Drawing;
 use crate::families::LatentSample;
 use crate::scheduler::SchedulerRun;
 use crate::{Error, Model};
+pub use asked::Asked;
 use diffusion::DiffusionSampler;
 use latent::LatentSampler;
 
@@ -59,6 +61,10 @@ pub struct SamplerOptions {
     pub config: Drawing,
     /// A scheduler of diffusers in the place of solver, grid and threshold.
     pub scheduler: Option<SchedulerRun>,
+    /// What the pictures are asked to be.
+    pub asked: Asked,
+    /// The class that guidance leads away from; `None` leads away from pictures of any class.
+    pub negative: Option<u32>,
 }
 
 impl SamplerOptions {
@@ -73,6 +79,8 @@ impl SamplerOptions {
             size: None,
             config,
             scheduler: None,
+            asked: Asked::default(),
+            negative: None,
         }
     }
 }

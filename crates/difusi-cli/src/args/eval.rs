@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use difusi::metrics::Resize;
 
-use super::{ModelArgs, SolverArgs};
+use super::{AskArgs, ModelArgs, SolverArgs};
 
 #[derive(Debug, Args)]
 pub(crate) struct EvalArgs {
@@ -59,6 +59,14 @@ pub(crate) struct EvalArgs {
     /// Take fewer pictures than features + 1 for fid and sfid; the number is then far too high.
     #[arg(long)]
     pub(crate) force: bool,
+
+    #[command(flatten)]
+    pub(crate) asking: AskArgs,
+
+    /// Draw and judge at several values of one key: guidance=1,1.5,2,4,8 or any key of the model's [sample] section, as steps=5,10,20.
+    /// Writes sweep.csv and sweep.png (FID, Inception Score, precision and recall over the key) into `-o`.
+    #[arg(long, value_name = "KEY=VALUES", conflicts_with = "save_stats")]
+    pub(crate) sweep: Option<String>,
 
     /// Solver that draws a model's pictures (default: the model's), as in `difusi sample`.
     #[arg(long, value_name = "KIND", value_parser = super::solver_kinds())]
@@ -134,7 +142,7 @@ pub(crate) struct EvalArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
     pub(crate) batch: Option<u32>,
 
-    /// Folder for the bound's table (bpd.csv) and picture (bpd.png).
+    /// Folder for tables and pictures: the bound's (bpd.csv, bpd.png), a sweep's (sweep.csv, sweep.png).
     #[arg(short, long, value_name = "DIR", default_value = "eval")]
     pub(crate) output: PathBuf,
 }

@@ -1,5 +1,7 @@
 //! `difusi eval` of pictures: two sides are collected, the reference first, then judged.
 
+mod sweep;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use difusi::eval::{PictureOptions, PictureSource, PicturesAt, Take, collect, features};
@@ -9,7 +11,7 @@ use difusi::metrics::{
 use difusi::{Device, Drawing, Model, Sampler, SamplerOptions, Start, data::Split, override_latent};
 
 use super::{split, watch};
-use crate::args::EvalArgs;
+use crate::args::{AskArgs, EvalArgs, SolverArgs};
 use crate::progress::Progress;
 use crate::sample::{open, sample_config};
 use crate::usage::{Interrupted, usage};
@@ -41,7 +43,19 @@ pub(super) fn eval(
 ) -> anyhow::Result<()> {
     let metrics = metrics(args, asked)?;
     let extractor = features(&args.features, args.feature_resize, device)?;
-    let subject = if model { drawn(args, device)? } else { given(args)? };
+    if let Some(text) = &args.sweep {
+        if !model || args.reference.is_none() {
+            return Err(usage(
+                "--sweep draws a model's pictures at several settings; it needs a MODEL and --reference DATA",
+            ));
+        }
+        let mut metrics = metrics;
+        if asked.is_empty() && extractor.classes().is_some() {
+            metrics.push(Metric::InceptionScore);
+        }
+        return sweep::sweep(args, (text, &metrics), extractor.as_ref(), (device, json));
+    }
+    let subject = if model { drawn(args, &args.overrides, device)? } else { given(args)? };
     let reference = args.reference.as_ref().map(|_| reference(args, &subject, model)).transpose()?;
     for note in [Some(&subject), reference.as_ref()].into_iter().flatten().flat_map(|side| &side.at.notes) {
         errln!("note: {note}");
@@ -114,15 +128,23 @@ fn metrics(args: &EvalArgs, asked: &[Metric]) -> anyhow::Result<Vec<Metric>> {
 }
 
 /// Pictures that the model will draw.
-fn drawn(args: &EvalArgs, device: &Device) -> anyhow::Result<Side> {
+fn drawn(args: &EvalArgs, overrides: &[String], device: &Device) -> anyhow::Result<Side> {
     let model = open(&args.model(), device)?;
+    let (asked, negative) = args.asking.asked()?;
+    let scale = args.asking.guidance.first().copied();
+    if args.asking.guidance.len() > 1 {
+        return Err(usage("several scales of --guidance are judged one by one: --sweep guidance=1,2,4"));
+    }
+    let overrides = AskArgs::overrides(scale, overrides);
     let limit = args.count.unwrap_or(COUNT);
     let options = SamplerOptions {
         count: usize::try_from(limit)?,
         batch: args.batch.map(|n| n as usize),
         seed: args.seed,
         start: Start::Counter,
-        config: drawing(args, &model)?,
+        config: drawing(args, overrides, &model)?,
+        asked,
+        negative,
         ..SamplerOptions::of(&model)
     };
     let pictures = Some(PictureSource::Model(Box::new(Sampler::new(&model, options, device)?)));
@@ -131,15 +153,16 @@ fn drawn(args: &EvalArgs, device: &Device) -> anyhow::Result<Side> {
 }
 
 /// How the model draws, with what was typed.
-fn drawing(args: &EvalArgs, model: &Model) -> anyhow::Result<Drawing> {
+fn drawing(args: &EvalArgs, overrides: Vec<String>, model: &Model) -> anyhow::Result<Drawing> {
     let Some(Drawing::Latent(own)) = model.card.task.drawing() else {
-        return Ok(Drawing::Diffusion(sample_config(&args.solver(), model.card.task.diffusion()?)?));
+        let solver = SolverArgs { overrides, ..args.solver() };
+        return Ok(Drawing::Diffusion(sample_config(&solver, model.card.task.diffusion()?)?));
     };
     if args.solver.is_some() || args.eta.is_some() || args.steps.is_some() {
         let title = model.card.task.title();
         return Err(usage(format!("{title} draws at once: --solver, --eta and --steps are of diffusion models")));
     }
-    Ok(Drawing::Latent(override_latent(&own, &args.overrides)?))
+    Ok(Drawing::Latent(override_latent(&own, &overrides)?))
 }
 
 /// Pictures that are there.

@@ -11,6 +11,7 @@ mod eval;
 mod families;
 mod harness;
 mod judge;
+mod labels;
 mod resume;
 mod shared;
 mod training;

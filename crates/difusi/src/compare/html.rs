@@ -12,10 +12,10 @@ use super::{Family, Measured};
 use crate::Error;
 
 const STYLE: &str = "
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1180px; margin: 2em auto; padding: 0 1em; }
+body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1340px; margin: 2em auto; padding: 0 1em; }
 h1 { font-size: 1.6em; } h2 { font-size: 1.2em; margin-top: 2.2em; border-bottom: 1px solid #ddd; }
 table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; }
-th, td { padding: .3em .7em; text-align: right; white-space: nowrap; } th:first-child, td:first-child { text-align: left; }
+th, td { padding: .3em .55em; text-align: right; white-space: nowrap; } th:first-child, td:first-child { text-align: left; }
 thead th { border-bottom: 2px solid #222; } tbody tr:nth-child(odd) { background: #f6f6f6; }
 .row { display: flex; flex-wrap: wrap; gap: 1.2em; } figure { margin: 0; } figcaption { font-size: 13px; color: #555; }
 img { image-rendering: pixelated; max-width: 100%; } .grid img { width: 272px; }
@@ -134,7 +134,7 @@ fn way(s: &Shown<'_>) -> Result<Markup, Error> {
 fn curves(s: &Shown<'_>) -> Markup {
     let unit = match s.member.family {
         Family::Diffusion => "the training loss",
-        Family::Vae => "bits per dimension",
+        Family::Vae => "what the loss is made of",
         Family::Gan => "both losses",
         Family::Flow => "bits per dimension",
     };

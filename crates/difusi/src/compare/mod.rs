@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use difusi_core::Dataset;
-use difusi_metrics::{FeatureExtractor, Summary};
+use difusi_metrics::{FeatureExtractor, Resize, Summary};
 use difusi_store::RunPaths;
 
 pub use budget::{Budget, Family};
@@ -31,6 +31,7 @@ pub use record::{Bits, Figure, Measured, Quality, Real};
 use record::{Decided, Training};
 pub use report::Report;
 
+use crate::eval::features;
 use crate::{Error, RunConfig};
 
 /// What decides a comparison's training, as it is kept in its folder.
@@ -167,7 +168,11 @@ impl Comparison {
         let members = members.collect::<Result<Vec<_>, Error>>()?;
         let judge = match &options.judge {
             None => Some(plan::judge_config(&data, options.seed, &options.overrides)?),
-            Some(_) => None,
+            Some(name) => {
+                // A judge that is not there is better known before than after hours of training.
+                features(name, Resize::default(), device).map_err(of_judge)?;
+                None
+            }
         };
         let decided = decided(&options)?;
         let (extractor, training, reference, device) = (None, None, None, device.clone());
@@ -192,6 +197,9 @@ impl Comparison {
     /// # Errors
     /// Those of training, drawing and judging; what was done before stays.
     pub fn run(&mut self, part: Part, watch: Watch<'_>) -> Result<Outcome, Error> {
+        if !self.path(DECIDED).exists() {
+            self.decided.write(&self.path(DECIDED))?;
+        }
         match part {
             Part::Time(member) => self.time(member, watch),
             Part::Judge => self.train_judge(watch),
@@ -225,6 +233,14 @@ impl Comparison {
     fn decide(&mut self, name: String, training: Training) -> Result<(), Error> {
         self.decided.members.insert(name, training);
         self.decided.write(&self.path(DECIDED))
+    }
+}
+
+/// An error about the judge under the judge's name.
+fn of_judge(e: Error) -> Error {
+    match e {
+        Error::Value { got, accepted, .. } => Error::value("the judge", got, accepted),
+        other => other,
     }
 }
 

@@ -2,9 +2,10 @@
 
 use burn::tensor::{Device, Tensor};
 use difusi_core::{Cond, ImageSize};
-use difusi_process::{NoiseSource, Plan, SampleConfig, SampleStep, mix, slerp};
+use difusi_process::{Guidance, NoiseSource, Plan, SampleConfig, SampleStep, mix, slerp};
 use difusi_store::{HostTensor, Picture};
 
+use super::asked::{check_label, cond};
 use super::{SamplerOptions, Start, fraction};
 use crate::canvas::{Canvas, pictures};
 use crate::config::Drawing;
@@ -21,6 +22,9 @@ pub(super) struct DiffusionSampler {
     ends: Option<[Tensor<4>; 2]>,
     /// Deviation of x at the start, where a scheduler says it.
     start_std: Option<f64>,
+    /// Labels of the pictures in turn; `None` asks nothing.
+    labels: Option<Vec<u32>>,
+    guidance: Guidance,
 }
 
 impl DiffusionSampler {
@@ -50,7 +54,12 @@ impl DiffusionSampler {
             }
             (_, None) => (canvas.diffusion.plan(&config)?, None, None),
         };
-        Ok(Self { canvas, options, plan, ends, start_std })
+        let task = model.diffusion()?.task;
+        let labels = options.asked.labels(task, &config.guidance)?;
+        if let Some(negative) = options.negative {
+            check_label(negative, task.network.classes().unwrap_or_default())?;
+        }
+        Ok(Self { canvas, options, plan, ends, start_std, labels, guidance: config.guidance })
     }
 
     /// `[H, W, C]` of each picture.
@@ -83,8 +92,10 @@ impl DiffusionSampler {
             Start::Between(a, b) => self.start(self.between(*a, *b, first..first + count)?),
             Start::Pictures { t, .. } => self.mixed(*t, first..first + count)?,
         };
-        let denoiser = self.canvas.denoiser();
-        let mut steps = difusi_process::Sampler::new(&denoiser, &self.plan, x, source, Cond::None);
+        let negative = self.options.negative.map(|label| Cond::labels(std::iter::repeat_n(label, count)));
+        let denoiser = self.canvas.denoiser().guided(self.guidance, negative);
+        let cond = cond(self.labels.as_deref(), first..first + count);
+        let mut steps = difusi_process::Sampler::new(&denoiser, &self.plan, x, source, cond);
         for step in steps.by_ref() {
             on_step(&step?);
         }

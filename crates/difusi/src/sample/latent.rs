@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Tensor};
 use difusi_store::Picture;
 
-use super::{SamplerOptions, Start, fraction};
+use super::{Asked, SamplerOptions, Start, fraction};
 use crate::canvas::pictures;
 use crate::config::Drawing;
 use crate::families::LatentSample;
@@ -27,7 +27,7 @@ pub(super) struct LatentSampler {
 
 impl LatentSampler {
     pub(super) fn new(model: &Model, options: SamplerOptions, device: &Device) -> Result<Self, Error> {
-        let SamplerOptions { count, batch, seed, start, size, config, scheduler } = options;
+        let SamplerOptions { count, batch, seed, start, size, config, scheduler, asked, negative } = options;
         let title = model.card.task.title();
         let Drawing::Latent(sample) = config else {
             let accepted = format!("those of {title}");
@@ -39,6 +39,9 @@ impl LatentSampler {
         if let Some(size) = size.filter(|size| *size != model.card.size()) {
             let accepted = format!("{}, the only one of {title}", model.card.size());
             return Err(Error::value("the picture size", size, accepted));
+        }
+        if matches!(asked, Asked::Labels(_)) || negative.is_some() {
+            return Err(Error::value("the label", "given", format!("no labels with {title}")));
         }
         if scheduler.is_some() {
             return Err(Error::value("the scheduler", "given", format!("none with {title}")));

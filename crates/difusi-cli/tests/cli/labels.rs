@@ -1,0 +1,78 @@
+//! Asking a model for labels: samples, guidance, sweeps, and what cannot be asked.
+
+use difusi::store::{read_npz, read_png};
+
+use crate::harness::Place;
+
+const CLASSES: &[&str] = &["--set", "model.classes=10", "--set", "diffusion.cond=label"];
+
+/// Labels change pictures, classes come in turn where nothing is said, and a guidance of 1 changes nothing.
+#[test]
+fn labels_are_drawn() {
+    let place = Place::new();
+    place.train("c", 30, CLASSES);
+    let draw = |more: &[&str]| {
+        place.ok(&[&["sample", "c", "-n", "4", "-o", "s.npz"], more].concat());
+        read_npz(&place.path("s.npz")).unwrap().get("arr_0").unwrap().to_f32()
+    };
+    let usual = draw(&[]);
+    assert_eq!(usual, draw(&["--label", "0..9"]));
+    assert_eq!(usual, draw(&["--label", "0..9", "--guidance", "1"]));
+    let fives = draw(&["--label", "5"]);
+    assert_ne!(usual, fives);
+    assert_ne!(fives, draw(&["--label", "none"]));
+    let guided = draw(&["--label", "5", "--guidance", "3"]);
+    assert_ne!(fives, guided);
+    assert_ne!(guided, draw(&["--label", "5", "--guidance", "3", "--negative", "1"]));
+    assert_ne!(guided, draw(&["--label", "5", "--guidance", "3", "--set", "guidance.rescale=0.7"]));
+    let plus = ["--label", "5", "--guidance", "0.5", "--set", "guidance.kind=cfg_pp"];
+    assert_ne!(fives, draw(&plus));
+    // At any batch size the same pictures.
+    let close = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1.0);
+    assert!(close(&guided, &draw(&["--label", "5", "--guidance", "3", "--batch", "3"])));
+    place.ok(&["sample", "c", "--labels", "0,3,7", "--guidance", "1,2,4", "-o", "grid.png"]);
+    let grid = read_png(&place.path("grid.png")).unwrap();
+    assert!(grid.width() > 3 * 8 && grid.height() > 3 * 8, "{grid:?}");
+}
+
+#[test]
+fn sweeps_write_a_curve() {
+    let place = Place::new();
+    place.train("c", 5, CLASSES);
+    let args = ["eval", "c", "--reference", "digits", "--sweep", "guidance=1,2", "-n", "30", "--force", "-o", "out"];
+    let found = place.json(&[&args[..], &["--metrics", "fid,pr", "--features", "pixels:2"]].concat());
+    let rows = found["rows"].as_array().unwrap();
+    assert_eq!((rows.len(), &found["key"]), (2, &"guidance".into()));
+    assert_ne!(rows[0]["metrics"]["fid"], rows[1]["metrics"]["fid"]);
+    let table = std::fs::read_to_string(place.path("out/sweep.csv")).unwrap();
+    assert!(table.starts_with("guidance,fid,kid,is,precision,recall") && table.lines().count() == 3, "{table}");
+    assert!(place.path("out/sweep.png").exists());
+    let said = place.fails(2, &["eval", "c", "--reference", "digits", "--sweep", "guidance"]);
+    assert!(said.contains("guidance=1,2,4,8"), "{said}");
+    let said = place.fails(2, &["eval", "c", "--reference", "digits", "--sweep", "stepz=1,2"]);
+    assert!(said.contains("stepz"), "{said}");
+}
+
+#[test]
+fn what_cannot_be_asked_is_named() {
+    let place = Place::new();
+    place.train("plain", 2, &[]);
+    place.train("c", 2, CLASSES);
+    place.train("undropped", 2, &[CLASSES, &["--set", "diffusion.cond_dropout=0"]].concat());
+    for (code, args, part) in [
+        (1, &["c", "--label", "10"][..], "the label is 10; expected 0 to 9"),
+        (1, &["c", "--label", "3", "--guidance", "2", "--negative", "11"], "the label is 11"),
+        (1, &["plain", "--label", "3"], "trained without"),
+        (1, &["plain", "--guidance", "2"], "trained without a condition"),
+        (1, &["undropped", "--guidance", "2"], "cond_dropout = 0"),
+        (1, &["c", "--label", "none", "--guidance", "2"], "a label to be led to"),
+        (2, &["c", "--label", "three"], "0..9"),
+        (2, &["c", "--guidance", "1000"], "sample.guidance.scale"),
+        (2, &["c", "--guidance", "2", "--set", "guidance.kind=cfg_pp"], "[0, 1]"),
+        (2, &["c", "--guidance", "1,2", "-o", "x.npz"], "for one scale of guidance"),
+        (2, &["c", "--set", "threshold.kind=dynamic", "--set", "threshold.quantile=1.5"], "threshold.quantile"),
+    ] {
+        let said = place.fails(code, &[&["sample"], args].concat());
+        assert!(said.contains(part), "{args:?}: {said}");
+    }
+}
