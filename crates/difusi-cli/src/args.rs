@@ -138,7 +138,7 @@ pub(crate) struct ModelArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 
-    /// Which weights: `ema` (the first EMA), `ema:RATE` or `raw`.
+    /// Which weights: `ema` (the first EMA), `ema:RATE`, `raw`, or `best` (of a run with `train.eval_every`).
     #[arg(long, value_name = "WHICH", default_value = "ema")]
     pub(crate) weights: String,
 }

@@ -20,6 +20,7 @@ use crate::args::{Dequantise, EvalArgs, SplitKind};
 use crate::progress::Progress;
 use crate::sample::open;
 use crate::usage::{Interrupted, usage};
+pub(crate) use pictures::told as told_with;
 
 /// Images where nothing is said: of an unlimited set, for all terms, for the ODE.
 const UNLIMITED: u64 = 1000;

@@ -46,6 +46,8 @@ pub(crate) fn train(args: &TrainArgs, device: DeviceChoice, json: bool) -> anyho
     let options = RunOptions { config, data: args.data.clone(), out, start, from, command: command_line() };
     let mut run = Run::open(options, &device.open()?)?;
     announce(&run, started);
+    let asked = stop.clone();
+    run.stop_when(move || asked.load(Ordering::SeqCst));
     let finished = steps(&mut run, &stop)?;
     if !finished {
         return interrupted(&mut run, args, device);
@@ -154,14 +156,17 @@ fn steps(run: &mut Run, stop: &AtomicBool) -> anyhow::Result<bool> {
         if stop.load(Ordering::SeqCst) {
             break false;
         }
-        let mut events = Vec::new();
-        let Some(report) = run.step(&mut |e| events.push(e))? else { break true };
+        let mut hear = |event: RunEvent| match &event {
+            // The step is not behind us yet.
+            RunEvent::Evaluating { step, done, of } if *done > 0 => {
+                progress.set(step.saturating_sub(1), &format!("evaluating, {done} of {of} pictures"));
+            }
+            event => progress.line(&said(event)),
+        };
+        let Some(report) = run.step(&mut hear)? else { break !stop.load(Ordering::SeqCst) };
         if report.loss.is_finite() {
             let old = average.unwrap_or(report.loss);
             average = Some(old + (report.loss - old) / SMOOTH.min(report.step as f64));
-        }
-        for event in &events {
-            progress.line(&said(event));
         }
         progress.set(report.step, &format!("loss {:.4}", average.unwrap_or(f64::NAN)));
     };
@@ -174,6 +179,15 @@ fn said(event: &RunEvent) -> String {
         RunEvent::Validated { step, loss, parts } => {
             let parts: String = parts.iter().map(|(name, v)| format!(", {} {v:.5}", name.replace('_', " "))).collect();
             format!("step {step}: validation loss {loss:.5}{parts}")
+        }
+        RunEvent::Evaluating { step, of, .. } => format!("step {step}: evaluating {of} pictures"),
+        RunEvent::Evaluated { step, features, fid, kid, best } => {
+            let kid = crate::eval::told_with(kid.mean, kid.standard_error);
+            let best = best.as_ref().map_or(String::new(), |path| format!(", best so far: {}", path.display()));
+            format!("step {step}: FID {fid:.4} ({features}), KID {kid}{best}")
+        }
+        RunEvent::EvaluationStopped { step } => {
+            format!("step {step}: the evaluation is left to be made when the run goes on")
         }
         RunEvent::Sampled(path) => format!("pictures: {}", path.display()),
         RunEvent::Saved(path) => format!("checkpoint: {}", path.display()),
@@ -207,10 +221,11 @@ fn finish(run: &mut Run, started: Instant, json: bool) -> anyhow::Result<()> {
         bar.finish();
     }
     let folder = run.folder().to_path_buf();
+    let best = Some(folder.join("best.safetensors")).filter(|path| path.exists());
     errln!("done in {}", span(started.elapsed().as_secs_f64()));
     if json {
         let value = serde_json::json!({
-            "run": folder, "samples": samples, "model": folder.join("model.safetensors"),
+            "run": folder, "samples": samples, "model": folder.join("model.safetensors"), "best": best,
             "steps": run.steps_done(), "seconds": started.elapsed().as_secs_f64(),
         });
         outln!("{value}");
@@ -220,6 +235,9 @@ fn finish(run: &mut Run, started: Instant, json: bool) -> anyhow::Result<()> {
         outln!("pictures:   {}", samples.display());
     }
     outln!("loss curve: {}", folder.join("loss.svg").display());
+    if let Some(best) = &best {
+        outln!("best model: {}", best.display());
+    }
     for (i, next) in next_commands(run).iter().enumerate() {
         outln!("{:12}difusi {next}", if i == 0 { "next:" } else { "" });
     }

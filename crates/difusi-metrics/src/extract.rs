@@ -59,7 +59,7 @@ pub struct Extracted {
 
 /// Turns pictures into features. Features of a picture do not depend on the batch it is in (up to rounding), and an extractor never
 /// saw the pictures that it judges.
-pub trait FeatureExtractor {
+pub trait FeatureExtractor: Send {
     /// Its name, as in `--features` and in reports.
     fn name(&self) -> &str;
 

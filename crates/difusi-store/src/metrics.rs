@@ -89,6 +89,24 @@ impl MetricsWriter {
         Self::rewrite(path, Metrics { columns: columns.iter().map(|c| c.to_string()).collect(), rows })
     }
 
+    /// Fills cells of the row of `step`, or of a new last one: what was measured of that step only later. The file is replaced as a
+    /// whole.
+    pub fn fill(&mut self, step: u64, cells: &[(&str, f64)]) -> Result<(), StoreError> {
+        let mut table = Metrics::read(&self.path)?;
+        if table.rows.iter().all(|(s, _)| *s != step) {
+            table.rows.push((step, vec![None; table.columns.len()]));
+        }
+        for (column, value) in cells {
+            let Some(c) = table.columns.iter().position(|name| name == column) else {
+                let (what, got) = ("name of a column".into(), column.to_string());
+                return Err(StoreError::Value { what, got, accepted: "one that metrics.csv has" });
+            };
+            table.rows.iter_mut().filter(|(s, _)| *s == step).for_each(|(_, values)| values[c] = Some(*value));
+        }
+        *self = Self::rewrite(&self.path, table)?;
+        Ok(())
+    }
+
     fn rewrite(path: &Path, table: Metrics) -> Result<Self, StoreError> {
         atomic::write_bytes(path, table.text().as_bytes())?;
         let file = File::options().append(true).open(path).map_err(StoreError::io("open", path))?;
@@ -164,6 +182,21 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).unwrap(), "step,rate,loss\n1,,NaN\n2,0.5,\n");
         let error = MetricsWriter::resume(&path, &["loss"], 9).unwrap_err().to_string();
         assert!(error.contains("`rate`"), "{error}");
+    }
+
+    /// A cell that comes late stands where it would have stood, and rows go on after it.
+    #[test]
+    fn cells_may_come_late() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("m.csv");
+        let mut w = MetricsWriter::create(&path, &["loss", "fid"]).unwrap();
+        w.append(1, &[Some(0.5), None]).unwrap();
+        w.append(2, &[Some(0.25), None]).unwrap();
+        w.fill(2, &[("fid", 7.5)]).unwrap();
+        w.append(3, &[Some(0.125), None]).unwrap();
+        w.fill(4, &[("fid", 1.0)]).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "step,loss,fid\n1,0.5,\n2,0.25,7.5\n3,0.125,\n4,,1\n");
+        assert!(w.fill(4, &[("fdi", 1.0)]).unwrap_err().to_string().contains("fdi"));
     }
 
     #[test]

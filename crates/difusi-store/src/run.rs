@@ -1,7 +1,7 @@
 //! Run folders: who may write one, what lies in it, and which training states are there.
 //!
 //! ```text
-//! config.toml  model.safetensors  metrics.csv  loss.svg  samples.png  samples/step-000500.png  state/step-000500/
+//! config.toml  model.safetensors  best.safetensors  metrics.csv  loss.svg  samples.png  samples/step-000500.png  state/step-000500/
 //! ```
 //!
 //! Deliberately absent: what a state folder contains (the trainer's business).
@@ -16,9 +16,10 @@ use crate::{StoreError, atomic};
 /// The file whose lock says that a process writes the run, and whose presence says that the folder is one.
 const MARKER: &str = ".difusi-run";
 /// What [`ExistingRun::Overwrite`] deletes; anything else in the folder is the user's.
-const OWNED: [&str; 9] = [
+const OWNED: [&str; 10] = [
     "config.toml",
     "model.safetensors",
+    "best.safetensors",
     "metrics.csv",
     "loss.svg",
     "samples.png",
@@ -106,6 +107,11 @@ impl RunPaths {
     /// EMA weights with the configuration in their metadata.
     pub fn model(&self) -> PathBuf {
         self.root.join("model.safetensors")
+    }
+
+    /// The same of the step whose pictures scored best, where a run evaluates them.
+    pub fn best(&self) -> PathBuf {
+        self.root.join("best.safetensors")
     }
 
     /// One row per logged step.
@@ -271,6 +277,7 @@ mod tests {
     fn fill(run: &RunDir) {
         atomic::write_bytes(&run.config(), b"").unwrap();
         atomic::write_bytes(&run.model(), b"").unwrap();
+        atomic::write_bytes(&run.best(), b"").unwrap();
     }
 
     #[test]
@@ -288,7 +295,7 @@ mod tests {
         assert!(error.contains("--resume") && error.contains("--overwrite") && error.contains("runs"), "{error}");
         assert!(RunDir::open(&root).is_ok() && RunPaths::is_run(&root));
         let run = RunDir::create(&root, ExistingRun::Overwrite).unwrap();
-        assert!(!run.model().exists() && root.join("notes.txt").exists());
+        assert!(!run.model().exists() && !run.best().exists() && root.join("notes.txt").exists());
     }
 
     #[test]

@@ -64,6 +64,16 @@ pub struct TrainConfig {
     pub save_every: u64,
     /// Steps between sample pictures; 0 for only at the end. Default 1000.
     pub sample_every: u64,
+    /// Steps between evaluations: FID and KID of pictures that the first average draws (as `[sample]` says) against the images of the
+    /// data, at most 10,000 of them. The numbers go to `metrics.csv` and `loss.svg`, the model with the lowest FID so far is kept as
+    /// `best.safetensors`, and the last step is evaluated too. 0 for never, the only value for a classifier. Default 0.
+    pub eval_every: u64,
+    /// Pictures drawn and compared in an evaluation; 2 or more. FID is biased upwards for few. Default 2048.
+    pub eval_images: usize,
+    /// What sees features in pictures, a name that `difusi eval --features` takes: `"pixels"` (grey, 8x8), `"pixels:SIDE"`,
+    /// `"inception"` (after `difusi data fetch inception`), `"inception:FILE"`, `"mnist-cnn:FILE"`, `"resnet20:FILE"` or a file of such
+    /// weights. Default `"pixels"`.
+    pub eval_features: String,
     /// Checkpoints kept, the newest; 1 or more. Default 3.
     pub keep: usize,
     /// Whether cheap activations are computed again in the backward pass instead of being kept. Default false.
@@ -94,6 +104,9 @@ impl Default for TrainConfig {
             validation_every: 1000,
             save_every: 1000,
             sample_every: 1000,
+            eval_every: 0,
+            eval_images: 2048,
+            eval_features: "pixels".to_owned(),
             keep: 3,
             checkpoint_activations: false,
             log_every: 10,
@@ -107,6 +120,9 @@ pub(crate) const FREE_KEYS: &[&str] = &[
     "steps",
     "save_every",
     "sample_every",
+    "eval_every",
+    "eval_images",
+    "eval_features",
     "keep",
     "log_every",
     "validation_every",
@@ -128,6 +144,7 @@ impl TrainConfig {
         ] {
             issues.unless(value >= 1, key, value, "a whole number, 1 or more");
         }
+        issues.unless(self.eval_images >= 2, "eval_images", self.eval_images, "a whole number, 2 or more");
         if let MicroBatch::Images(n) = self.micro_batch {
             let accepted = format!("\"auto\" or a whole number from 1 to train.batch_size ({})", self.batch_size);
             issues.unless(n >= 1 && n <= self.batch_size, "micro_batch", n, &accepted);
@@ -277,12 +294,14 @@ mod tests {
             ema: vec![1.0, 0.9, 0.9],
             validation: 0.6,
             keep: 0,
+            eval_images: 1,
             ..TrainConfig::default()
         };
         let text: Vec<String> = bad.check().iter().map(ToString::to_string).collect();
         let keys = [
             "train.steps",
             "train.keep",
+            "train.eval_images",
             "train.micro_batch",
             "train.learning_rate",
             "train.clip",

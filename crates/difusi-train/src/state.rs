@@ -130,7 +130,7 @@ impl<O: Objective> Trainer<O> {
     ///
     /// # Errors
     /// A folder of a run with other settings (see [`crate::TrainConfig`]; `steps`, `save_every`, `sample_every`, `validation_every`,
-    /// `log_every` and `keep` may differ), with other tensors, or damaged. The trainer is unchanged then.
+    /// `log_every`, `keep` and `eval_...` may differ), with other tensors, or damaged. The trainer is unchanged then.
     pub fn resume(&mut self, dir: &Path) -> Result<(), TrainError> {
         let record = read_record(dir)?;
         self.compare(dir, &record)?;

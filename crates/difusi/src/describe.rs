@@ -4,7 +4,7 @@ use std::path::Path;
 
 use difusi_nn::unet::ddp::unet_weights;
 use difusi_nn::unet::ddp::{Pick, peer::UnetArgs};
-use difusi_store::{Container, RunPaths, TensorInfo, hash, inspect, read_text};
+use difusi_store::{Container, RunPaths, TensorInfo, hash, inspect, read_header, read_text};
 
 use crate::model::{CARD_KEY, ModelCard};
 use crate::{Error, OpenModel};
@@ -68,6 +68,9 @@ fn card_facts(out: &mut Described, card: &ModelCard) {
     out.fact("steps", card.step);
     out.fact("weights", &card.weights);
     out.fact("precision", card.precision);
+    if let Some(fid) = &card.fid {
+        out.fact("fid", fid);
+    }
     if let Some(origin) = &card.origin {
         out.fact("origin", origin);
     }
@@ -97,6 +100,12 @@ fn run(path: &Path) -> Result<Described, Error> {
     out.kind = "run folder".to_owned();
     let list: Vec<String> = states.iter().map(|s| s.step.to_string()).collect();
     out.fact("checkpoints", if list.is_empty() { "none".to_owned() } else { list.join(", ") });
+    if run.best().exists() {
+        let best = ModelCard::from_metadata(&read_header(&run.best())?.metadata).and_then(Result::ok);
+        let fid = best.as_ref().and_then(|card| card.fid.as_ref());
+        let told = fid.zip(best.as_ref()).map(|(fid, card)| format!(" of step {}, FID {fid}", card.step));
+        out.fact("best", format!("best.safetensors{}", told.unwrap_or_default()));
+    }
     out.config = Some(read_text(&run.config())?);
     Ok(out)
 }

@@ -49,7 +49,7 @@ pub use device::DeviceChoice;
 pub use edit::{Edit, EditOptions, Editor};
 pub use error::Error;
 pub use latents::Latents;
-pub use model::{DiffusionModel, Model, ModelCard, OpenModel, PredictIo, Weights, predict, write_prediction};
+pub use model::{CardFid, DiffusionModel, Model, ModelCard, OpenModel, PredictIo, Weights, predict, write_prediction};
 pub use network::{DiffusionNetwork, DiffusionNetworkConfig, ModelNetwork};
 pub use run::{FineTune, Run, RunEvent, RunOptions, RunStart, save_grid};
 pub use sample::{Asked, Sampler, SamplerOptions, Start};

@@ -226,7 +226,7 @@ fn look(
 }
 
 /// A number to the digits that mean something beside its error.
-fn told(mean: f64, error: Option<f64>) -> String {
+pub(crate) fn told(mean: f64, error: Option<f64>) -> String {
     match error {
         Some(error) => {
             let digits = (1.0 - error.max(1e-9).log10().floor()).clamp(2.0, 9.0) as usize;

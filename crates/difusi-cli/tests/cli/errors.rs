@@ -104,7 +104,7 @@ fn wrong_usage_is_told_from_failure() {
     place.train("r", 2, &[]);
     for (args, part) in [
         (&["sample", "r", "--size", "7", "8"][..], "--size` is 7x8"),
-        (&["sample", "r", "--weights", "best"], "ema:RATE"),
+        (&["sample", "r", "--weights", "beste"], "ema:RATE"),
         (&["sample", "r", "--interpolate", "a.png", "b.png", "--at", "5000"], "0 to 999"),
         (&["predict", "r", "--input", "i.safetensors", "-o", "o.npy"], ".safetensors"),
         (&["schedule", "-o", "x.pdf"], ".svg"),

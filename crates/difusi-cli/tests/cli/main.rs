@@ -8,6 +8,7 @@ mod data;
 mod edit;
 mod errors;
 mod eval;
+mod evaluation;
 mod families;
 mod harness;
 mod judge;

@@ -55,7 +55,7 @@ pub struct Seen {
 }
 
 /// A network that turns pictures into features.
-pub trait FeatureNetwork: std::fmt::Debug {
+pub trait FeatureNetwork: std::fmt::Debug + Send {
     /// What it wants to see.
     fn input(&self) -> Input;
 

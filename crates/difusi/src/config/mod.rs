@@ -125,6 +125,7 @@ fn check(data: Option<&DataConfig>, task: &TaskParts, train: Option<&TrainConfig
     errors.extend(task.check(true));
     if let Some(train) = train {
         errors.extend(train.check().iter().map(ConfigError::message));
+        errors.extend(task.check_evaluation(train));
     }
     if let (Some(data), Some(channels)) = (data, task.channels())
         && data.channels() != channels

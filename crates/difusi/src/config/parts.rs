@@ -1,8 +1,10 @@
 //! The sections of a task that could be read: what is right is checked even where something else is wrong, so that every mistake
 //! comes at once.
 
+use difusi_metrics::{FeatureSource, Pixels};
 use difusi_nn::{ClassifierConfig, ConfigIssue, FlowConfig, GanConfig, VaeConfig};
 use difusi_process::{CondKind, DiffusionConfig, SampleConfig};
+use difusi_train::TrainConfig;
 use toml::{Table, Value};
 
 use super::task::{ClassifierTask, DiffusionTask, FlowTask, GanTask, Task, VaeTask};
@@ -152,6 +154,23 @@ impl TaskParts {
             }
             Self::Gan { sample, .. } | Self::Flow { sample, .. } => errors.extend(latent(sample)),
             Self::Classifier { .. } => {}
+        }
+        errors
+    }
+
+    /// Pictures are evaluated in training where there are some, through features of a known name.
+    pub(super) fn check_evaluation(&self, train: &TrainConfig) -> Vec<ConfigError> {
+        let mut errors = Vec::new();
+        if train.eval_every > 0 && matches!(self, Self::Classifier { .. }) {
+            let accepted = "0 with model.kind = \"classifier\", which draws no pictures";
+            errors.push(ConfigError::value("train.eval_every", train.eval_every, accepted));
+        }
+        let name = &train.eval_features;
+        let known = Pixels::named(name).map_or_else(|| name.parse::<FeatureSource>().is_ok(), |found| found.is_ok());
+        if !known {
+            let accepted = "pixels, pixels:SIDE (1 to 64), inception, inception:FILE, mnist-cnn:FILE, resnet20:FILE or a FILE of \
+                            such weights";
+            errors.push(ConfigError::value("train.eval_features", format!("\"{name}\""), accepted));
         }
         errors
     }

@@ -1,6 +1,7 @@
 //! What a model file says about itself.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use difusi_core::{ImageSize, Precision};
 use difusi_process::DiffusionConfig;
@@ -35,6 +36,26 @@ pub struct ModelCard {
     pub precision: Precision,
     /// The program that trained it, where that was not this one.
     pub origin: Option<String>,
+    /// How good its pictures were in training, where that is why it was kept.
+    pub fid: Option<CardFid>,
+}
+
+/// A Frechet distance, and what it is of: numbers of other features or of other numbers of pictures cannot be compared.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CardFid {
+    /// The distance.
+    pub value: f64,
+    /// The features' name, as `difusi eval --features` takes it.
+    pub features: String,
+    /// Pictures drawn.
+    pub images: u64,
+}
+
+impl fmt::Display for CardFid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.4} ({}, {} pictures)", self.value, self.features, self.images)
+    }
 }
 
 /// A card as it lies in a file.
@@ -53,15 +74,17 @@ struct Stored {
     #[serde(default)]
     precision: Precision,
     origin: Option<String>,
+    fid: Option<CardFid>,
 }
 
 impl TryFrom<Stored> for ModelCard {
     type Error = ConfigErrors;
 
     fn try_from(stored: Stored) -> Result<Self, ConfigErrors> {
-        let Stored { format, shape, model, diffusion, vae, gan, sample, step, weights, precision, origin } = stored;
+        let Stored { format, shape, model, diffusion, vae, gan, sample, step, weights, precision, origin, fid } =
+            stored;
         let task = StoredTask { model, diffusion, vae, gan, sample }.whole()?;
-        Ok(Self { format, shape, task, step, weights, precision, origin })
+        Ok(Self { format, shape, task, step, weights, precision, origin, fid })
     }
 }
 
@@ -80,6 +103,9 @@ impl Serialize for ModelCard {
         if let Some(origin) = &self.origin {
             map.serialize_entry("origin", origin)?;
         }
+        if let Some(fid) = &self.fid {
+            map.serialize_entry("fid", fid)?;
+        }
         map.end()
     }
 }
@@ -92,7 +118,7 @@ impl ModelCard {
     /// A card of this format version.
     pub fn new(shape: [usize; 3], task: Task) -> Self {
         let (weights, precision) = ("raw".to_owned(), Precision::F32);
-        Self { format: FORMAT, shape, task, step: 0, weights, precision, origin: None }
+        Self { format: FORMAT, shape, task, step: 0, weights, precision, origin: None, fid: None }
     }
 
     /// Height and width of the pictures.
@@ -143,5 +169,25 @@ impl ModelCard {
             Ok(card) => card.check().map(|()| card),
             Err(e) => Err(ConfigError::message(format!("metadata `{CARD_KEY}` is not a model card: {e}")).into()),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{RunConfig, presets};
+
+    /// A score survives the file; without one there is no such key, as in files from before there were scores.
+    #[test]
+    fn a_score_is_kept_where_there_is_one() {
+        let task = RunConfig::parse(presets::get("digits").unwrap()).unwrap().task;
+        let plain = ModelCard::new([28, 28, 1], task);
+        let fid = Some(CardFid { value: 0.1 + 0.2, features: "pixels:4".into(), images: 50 });
+        let scored = ModelCard { fid, ..plain.clone() };
+        for card in [plain, scored] {
+            let metadata = card.to_metadata().unwrap();
+            assert_eq!(metadata[CARD_KEY].contains("\"fid\""), card.fid.is_some());
+            assert_eq!(ModelCard::from_metadata(&metadata).unwrap().unwrap(), card);
+        }
     }
 }

@@ -17,7 +17,7 @@ use difusi_process::{DiffusionConfig, Schedule};
 use difusi_store::{HostTensor, StoreError, TensorMap, hash, write_safetensors};
 
 pub(crate) use card::CARD_KEY;
-pub use card::ModelCard;
+pub use card::{CardFid, ModelCard};
 pub(crate) use open::read_run_config;
 pub use open::{OpenModel, Weights};
 pub(crate) use predict::nhwc;

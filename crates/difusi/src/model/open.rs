@@ -21,6 +21,8 @@ pub enum Weights {
     EmaRate(f64),
     /// Those the optimiser moves.
     Raw,
+    /// Of a run that evaluates its pictures (`train.eval_every`): those that drew the best ones so far.
+    Best,
 }
 
 impl FromStr for Weights {
@@ -30,9 +32,10 @@ impl FromStr for Weights {
         match text {
             "ema" => Ok(Self::Ema),
             "raw" => Ok(Self::Raw),
+            "best" => Ok(Self::Best),
             _ => match text.strip_prefix("ema:").map(str::parse) {
                 Some(Ok(rate)) => Ok(Self::EmaRate(rate)),
-                _ => Err(Error::value("--weights", text, "ema, ema:RATE (as in ema:0.9999) or raw")),
+                _ => Err(Error::value("--weights", text, "ema, ema:RATE (as in ema:0.9999), raw or best")),
             },
         }
     }
@@ -44,6 +47,7 @@ impl fmt::Display for Weights {
             Self::Ema => f.write_str("ema"),
             Self::EmaRate(rate) => write!(f, "ema:{rate}"),
             Self::Raw => f.write_str("raw"),
+            Self::Best => f.write_str("best"),
         }
     }
 }
@@ -115,7 +119,7 @@ impl OpenModel {
         let pick = match self.weights {
             Weights::Ema => Pick::EmaIfPresent,
             Weights::Raw => Pick::Raw,
-            Weights::EmaRate(_) => {
+            Weights::EmaRate(_) | Weights::Best => {
                 let accepted = "ema or raw for a peer's checkpoint, which holds at most one EMA";
                 return Err(Error::value("--weights", self.weights, accepted));
             }
@@ -125,9 +129,14 @@ impl OpenModel {
 
     fn open_run(&self, device: &Device) -> Result<Model, Error> {
         let run = RunPaths::open(&self.path)?;
-        if self.weights == Weights::Ema && run.model().exists() {
-            let file = Self { path: run.model(), ..self.clone() };
-            return file.open(device);
+        let file = match self.weights {
+            Weights::Ema => Some(run.model()).filter(|path| path.exists()),
+            Weights::Best if run.best().exists() => Some(run.best()),
+            Weights::Best => return Err(no_best(&self.path)),
+            Weights::EmaRate(_) | Weights::Raw => None,
+        };
+        if let Some(path) = file {
+            return Self { path, weights: Weights::Ema, ..self.clone() }.open(device);
         }
         let Some(state) = run.states()?.into_iter().next() else {
             let problem = "the run has no checkpoint yet; wait for its first, or train with a smaller train.save_every";
@@ -140,6 +149,13 @@ impl OpenModel {
         let tensors = read_safetensors(&path)?.tensors;
         Model::with_weights(card, tensors, &path, device)
     }
+}
+
+/// What to do where a run has no best model.
+fn no_best(path: &Path) -> Error {
+    let problem = "the run has no best.safetensors, which training keeps from its first evaluation on; train with \
+                   train.eval_every above 0 (--set train.eval_every=1000, also with --resume), or take --weights ema";
+    Error::model(path, problem)
 }
 
 /// The resolved config of a run.
@@ -160,6 +176,7 @@ fn state_file(config: &RunConfig, weights: Weights, path: &Path) -> Result<(Stri
             let kept: Vec<String> = rates.iter().map(|r| format!("ema:{r}")).chain(["raw".into()]).collect();
             return Err(Error::model(path, format!("the run keeps no ema:{rate}; it has {}", kept.join(", "))));
         }
+        Weights::Best => return Err(no_best(path)),
     };
     Ok(match rate {
         Some(rate) => (format!("ema-{rate}.safetensors"), format!("ema:{rate}")),

@@ -1,8 +1,10 @@
 //! A training run in a folder: the trainer, and what it leaves behind on its way.
 //!
-//! [`Run::step`] makes one optimiser step and, when their time has come, a row of metrics, a validation, a picture, a checkpoint.
+//! [`Run::step`] makes one optimiser step and, when their time has come, a row of metrics, a validation, an evaluation of pictures, a
+//! picture, a checkpoint.
 //! Deliberately absent: progress bars, signals, printing (the caller's).
 
+mod evaluation;
 mod open;
 mod output;
 mod training;
@@ -10,11 +12,13 @@ mod training;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
+use difusi_metrics::Kid;
 use difusi_store::{MetricsWriter, RunDir};
 use difusi_train::{StepReport, Validation};
 
 use crate::{Error, RunConfig};
 
+use evaluation::Evaluation;
 pub(crate) use open::network;
 pub use open::{FineTune, RunOptions, RunStart};
 pub use output::save_grid;
@@ -25,11 +29,13 @@ pub(crate) use training::{Start as TrainingStart, training};
 const COLUMNS: [&str; 7] =
     ["images_seen", "loss", "validation_loss", "learning_rate", "grad_norm", "skipped", "seconds"];
 
-/// All columns after `step`, for these parts of the loss: each of them in training, then each of them in validation.
-fn columns(parts: &[&str]) -> Vec<String> {
+/// All columns after `step`, for these parts of the loss: each of them in training, then each of them in validation; then the scores
+/// of pictures, where there are some.
+fn columns(parts: &[&str], scored: bool) -> Vec<String> {
     let own = COLUMNS.iter().map(ToString::to_string);
     let seen = parts.iter().map(|p| format!("validation_{p}"));
-    own.chain(parts.iter().map(ToString::to_string)).chain(seen).collect()
+    let scores = evaluation::COLUMNS.iter().filter(|_| scored).map(ToString::to_string);
+    own.chain(parts.iter().map(ToString::to_string)).chain(seen).chain(scores).collect()
 }
 
 /// What happened beside the step itself.
@@ -43,6 +49,34 @@ pub enum RunEvent {
         loss: f64,
         /// What it is made of, by name.
         parts: Vec<(&'static str, f64)>,
+    },
+    /// An evaluation goes on: pictures are drawn with the first EMA's weights and looked at, and the first time images of the data. It
+    /// may take minutes; [`Run::stop_when`] can end it.
+    Evaluating {
+        /// Finished steps.
+        step: u64,
+        /// Pictures looked at; 0 before the first.
+        done: u64,
+        /// Pictures in all.
+        of: u64,
+    },
+    /// What an evaluation found.
+    Evaluated {
+        /// Finished steps.
+        step: u64,
+        /// The features' name.
+        features: String,
+        /// Frechet distance of their features from those of the data.
+        fid: f64,
+        /// Kernel distance.
+        kid: Kid,
+        /// Where the model was written, if no FID of the run was lower before.
+        best: Option<PathBuf>,
+    },
+    /// An evaluation was told to stop before all pictures were drawn. It is made up for when the run is resumed from this step.
+    EvaluationStopped {
+        /// Finished steps.
+        step: u64,
     },
     /// A grid of EMA samples was drawn.
     Sampled(PathBuf),
@@ -64,6 +98,14 @@ pub struct Run {
     dir: RunDir,
     trainer: Box<dyn Training>,
     metrics: MetricsWriter,
+    /// Whether metrics have columns for scores.
+    scored: bool,
+    evaluation: Option<Evaluation>,
+    /// Whether an evaluation was due at the step that a resumed run goes on from, and was not made.
+    owed: bool,
+    /// The lowest FID so far.
+    best_fid: Option<f64>,
+    stop: Box<dyn Fn() -> bool + Send>,
     /// Since the last row of metrics.
     pending: Pending,
     device: Device,
@@ -83,6 +125,8 @@ struct Pending {
     skipped: u64,
     parts: Vec<f64>,
     validation: Option<Validation>,
+    /// FID and KID.
+    scores: Option<[f64; 2]>,
 }
 
 impl Run {
@@ -116,16 +160,25 @@ impl Run {
         self.trainer.trainable_weights()
     }
 
+    /// Asks `stop` between the batches of an evaluation whether to end it. (Steps are the caller's to stop.)
+    pub fn stop_when(&mut self, stop: impl Fn() -> bool + Send + 'static) {
+        self.stop = Box::new(stop);
+    }
+
     /// Where the sample grid of [`Run::finish`] lies.
     pub fn samples_path(&self) -> PathBuf {
         self.dir.samples()
     }
 
-    /// One step, and what is due after it; `None` when all steps are done.
+    /// One step, and what is due after it; `None` when all steps are done, or where a resumed run was about to make up for an evaluation
+    /// and was told to stop ([`Run::stop_when`]).
     ///
     /// # Errors
     /// Data that can no longer be read, ten non-finite steps in a row, a full disk. The last checkpoint stays.
     pub fn step(&mut self, on_event: &mut dyn FnMut(RunEvent)) -> Result<Option<StepReport>, Error> {
+        if self.owed && !self.make_up(on_event)? {
+            return Ok(None);
+        }
         let Some(report) = self.trainer.next_step().transpose()? else { return Ok(None) };
         self.pending.add(&report);
         let (step, train) = (report.step, self.config.train.clone());
@@ -142,7 +195,11 @@ impl Run {
                 self.pending.validation = Some(found);
             }
         }
-        if due(train.log_every) || last || self.pending.validation.is_some() {
+        let evaluates = evaluation::is_due(&train, step);
+        if evaluates {
+            self.pending.scores = self.evaluate(on_event)?;
+        }
+        if due(train.log_every) || last || self.pending.validation.is_some() || evaluates {
             self.log(&report)?;
         }
         if due(train.sample_every) && !last {
@@ -198,6 +255,9 @@ impl Run {
         let parts = self.trainer.part_names().len();
         row.extend((0..parts).map(|i| p.parts.get(i).and_then(|sum| mean(*sum))));
         row.extend((0..parts).map(|i| p.validation.as_ref().and_then(|v| v.parts.get(i).copied())));
+        if self.scored {
+            row.extend(p.scores.map_or([None; 2], |scores| scores.map(Some)));
+        }
         Ok(self.metrics.append(report.step, &row)?)
     }
 }

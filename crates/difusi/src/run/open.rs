@@ -10,6 +10,7 @@ use difusi_nn::params;
 use difusi_store::{ExistingRun, MetricsWriter, RunDir, RunPaths, atomic};
 use difusi_train::TrainerOptions;
 
+use super::evaluation::{Evaluation, Known};
 use super::training::{Start, training};
 use super::{Pending, Run, columns};
 use crate::config::Task;
@@ -77,49 +78,79 @@ impl Run {
         // The lock first: what is read below must not be written by another process meanwhile.
         let resumed = if start == RunStart::Resume { Some(reopen(&out, &config)?) } else { None };
         let opened = config.data.open_with_report(&OpenOptions::with_data(data))?;
-        let notes = notes(&config, &opened.report)?;
+        let mut notes = notes(&config, &opened.report)?;
         keep_source(&mut config.data, &opened.report);
         let dataset: Arc<dyn Dataset> = Arc::from(opened.dataset);
         let shape = dataset.shape();
         check_classes(&config, dataset.as_ref())?;
+        let evaluation = Evaluation::new(&config, dataset.clone(), device)?;
+        notes.extend(evaluation.as_ref().map(Evaluation::notes).transpose()?.into_iter().flatten());
         let (network, cost) = network(&config, shape, from.as_ref(), device)?;
         let options = TrainerOptions { activation_bytes_per_image: Some(cost), memory_limit: None };
         let mut trainer = training(&config, Start { network, dataset, options }, device)?;
-        if let Some((_, state)) = &resumed {
-            trainer.resume(state)?;
+        if let Some(resumed) = &resumed {
+            trainer.resume(&resumed.state)?;
         }
         let saved_at = resumed.as_ref().map(|_| trainer.steps_done());
+        let known = resumed.as_ref().map(|r| r.known).unwrap_or_default();
         let dir = match (resumed, start) {
-            (Some((dir, _)), _) => dir,
+            (Some(resumed), _) => resumed.dir,
             (None, RunStart::Overwrite) => RunDir::create(out, ExistingRun::Overwrite)?,
             (None, _) => RunDir::create(out, ExistingRun::Refuse)?,
         };
         atomic::write_bytes(&dir.config(), config.to_toml()?.as_bytes())?;
-        let columns = columns(trainer.part_names());
+        let scored = known.columns || evaluation.is_some();
+        let columns = columns(trainer.part_names(), scored);
         let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
         let metrics = match saved_at {
             Some(_) => MetricsWriter::resume(&dir.metrics(), &columns, trainer.steps_done())?,
             None => MetricsWriter::create(&dir.metrics(), &columns)?,
         };
-        let (pending, device) = (Pending::default(), device.clone());
-        Ok(Self { config, shape, dir, trainer, metrics, pending, device, command, notes, saved_at })
+        let (pending, device, stop) = (Pending::default(), device.clone(), Box::new(|| false));
+        let (best_fid, owed) = (known.best, evaluation.is_some() && known.owes(&config.train, trainer.steps_done()));
+        Ok(Self {
+            config,
+            shape,
+            dir,
+            trainer,
+            metrics,
+            scored,
+            evaluation,
+            owed,
+            best_fid,
+            stop,
+            pending,
+            device,
+            command,
+            notes,
+            saved_at,
+        })
     }
 }
 
+/// A run that goes on.
+struct Resumed {
+    dir: RunDir,
+    /// The newest state.
+    state: PathBuf,
+    known: Known,
+}
+
 /// Takes the lock of the run in `out` and finds its newest state; `config` must be one that goes on with it.
-fn reopen(out: &Path, config: &RunConfig) -> Result<(RunDir, PathBuf), Error> {
+fn reopen(out: &Path, config: &RunConfig) -> Result<Resumed, Error> {
     if !out.exists() {
         return Err(Error::model(out, "there is no run to resume; leave --resume away to start one"));
     }
-    let run = RunDir::open(out)?;
-    config.check_resumes(&read_run_config(&run)?)?;
-    match run.states()?.into_iter().next() {
-        Some(state) => Ok((run, state.path)),
-        None => {
-            let problem = "the run has no checkpoint to resume from; start it again with --overwrite";
-            Err(Error::model(out, problem))
-        }
-    }
+    let dir = RunDir::open(out)?;
+    let old = read_run_config(&dir)?;
+    config.check_resumes(&old)?;
+    let Some(state) = dir.states()?.into_iter().next() else {
+        let problem = "the run has no checkpoint to resume from; start it again with --overwrite";
+        return Err(Error::model(out, problem));
+    };
+    let known = Known::read(&dir, state.step)?;
+    known.check(&config.train, &old.train)?;
+    Ok(Resumed { dir, state: state.path, known })
 }
 
 /// A network that is told classes, or tells them, knows as many as the data have.

@@ -74,6 +74,8 @@ impl Run {
         }
         let mut charts = vec![curve(&metrics, "Loss", "loss")];
         charts.extend(self.trainer.part_names().iter().map(|name| curve(&metrics, &name.replace('_', " "), name)));
+        let features = &self.config.train.eval_features;
+        charts.extend(["fid", "kid"].iter().filter_map(|column| scores(&metrics, column, features)));
         Ok(Figure::new(charts).write(&self.dir.loss_plot())?)
     }
 }
@@ -88,6 +90,18 @@ fn curve(metrics: &Metrics, title: &str, column: &str) -> Chart {
         .with(Series::line("each row", rows).marked(Mark::Faint))
         .with(Series::line("mean", smooth));
     if seen.is_empty() { chart } else { chart.with(Series::line("validation", seen)) }
+}
+
+/// Scores of pictures over the steps, and the lowest of them; `None` where there are none.
+fn scores(metrics: &Metrics, column: &str, features: &str) -> Option<Chart> {
+    let points = metrics.points(column);
+    let lowest = points.iter().copied().reduce(|low, p| if p[1] < low[1] { p } else { low })?;
+    let name = column.to_uppercase();
+    let axis = if lowest[1] > 0.0 { Axis::log(name.clone()) } else { Axis::linear(name.clone()) };
+    let chart = Chart::new(format!("{name} ({features})"), Axis::linear("step"), axis)
+        .with(Series::line(format!("{name} of EMA samples"), points).marked(Mark::Beads))
+        .with(Series::line("lowest", vec![lowest]).marked(Mark::Dots));
+    Some(chart)
 }
 
 /// Writes pictures as a nearly square grid with text metadata.
