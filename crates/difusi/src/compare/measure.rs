@@ -8,21 +8,16 @@ use difusi_metrics::{
     CollectOptions, Collector, FeatureExtractor, ImageBatch, JudgeOptions, KidOptions, Metric, Resize, SPLITS, Summary,
     TooFew, frechet_deviation, judge,
 };
-use difusi_process::bound::Estimate;
 use difusi_store::{Metrics, Picture, RunPaths};
 
 use super::plan::{drawn_by, median};
 use super::record::{cached, keep};
 use super::train::GRID;
 use super::{
-    Bits, CompareProgress, Comparison, Figure, JUDGE_NAME, Measured, Member, Outcome, Quality, Real, Watch, nearest,
+    CompareProgress, Comparison, Figure, JUDGE_NAME, Measured, Member, Outcome, Quality, Real, Watch, nearest,
 };
-use crate::eval::{
-    BoundEval, BoundOptions, Calibration, LatentEval, LatentOptions, PictureOptions, PictureSource, PicturesAt,
-    Reference, ReferenceOptions, Take, Times, classifier_features, features,
-};
-use crate::network::ModelNetwork;
-use crate::{Drawing, Error, Model, OpenModel, Sampler, SamplerOptions, Task, save_grid};
+use crate::eval::{PictureOptions, PictureSource, PicturesAt, Take, classifier_features, features};
+use crate::{Error, Model, OpenModel, Sampler, SamplerOptions, save_grid};
 
 /// Pictures whose nearest training images are looked for, and those of them that are shown.
 const NEIGHBOURS: usize = 256;
@@ -30,11 +25,6 @@ pub(super) const SHOWN: usize = 12;
 /// Pictures drawn anew for the error of a Frechet distance, and the most features for which that is quick.
 const RESAMPLES: usize = 20;
 const QUICK: usize = 512;
-/// Latents drawn for each image of a VAE; times of each image of a diffusion model.
-const LATENTS: u32 = 50;
-const TIMES: usize = 32;
-/// Training images that make a code length of a VAE's bound.
-const CALIBRATION: u64 = 10_000;
 /// Version of what is measured: results of another are measured again.
 const FORMAT: u32 = 1;
 
@@ -296,75 +286,6 @@ impl Comparison {
         }
         Ok(Some((collector.finish()?, looked, seconds)))
     }
-
-    /// Bits of test images: `Some(None)` where there is no likelihood, `None` where the caller stops.
-    fn bits(&self, model: &Model, watch: Watch<'_>) -> Result<Option<Option<Bits>>, Error> {
-        let count = self.options.likelihood_images;
-        if count == 0 || matches!(model.card.task, Task::Gan(_) | Task::Classifier(_)) {
-            return Ok(Some(None));
-        }
-        let reference =
-            Reference::open(&self.data.path, model, &ReferenceOptions { resize: true, ..ReferenceOptions::default() })?;
-        let mut go_on = |done, total| watch(CompareProgress { unit: "images' bits", done, total, detail: "" });
-        let seed = self.options.seed;
-        if let Some(Drawing::Diffusion(config)) = model.card.task.drawing() {
-            let times = Times::PerImage(TIMES);
-            let options = BoundOptions { count, times, steps: None, decode_at: 0, config, seed, batch: None };
-            let mut run = BoundEval::new(model, &reference, &options, &self.device)?;
-            while !run.is_done() {
-                let done = run.advance()?;
-                if !go_on(done, run.count()) {
-                    return Ok(None);
-                }
-            }
-            let method = "variational bound".to_owned();
-            let bits =
-                Bits { bits: figure(run.total()), method, importance: None, kl: Vec::new(), images: run.count() };
-            return Ok(Some(Some(bits)));
-        }
-        let options = LatentOptions { count, samples: LATENTS, seed, batch: None };
-        let mut run = LatentEval::new(model, &reference, options, &self.device)?;
-        let calibration = self.calibration(model)?;
-        let calibrated = calibration.is_some();
-        if let Some(calibration) = calibration {
-            run = run.calibrated(calibration);
-        }
-        while !run.is_done() {
-            let done = run.advance()?;
-            if !go_on(done, run.count()) {
-                return Ok(None);
-            }
-        }
-        let r = run.report();
-        let method = match (r.importance.is_some(), calibrated) {
-            (true, true) => {
-                "evidence lower bound, bytes as likely as among training images where the decoder said the same,"
-            }
-            (true, false) => "evidence lower bound",
-            (false, _) => "exact density",
-        };
-        let bits = Bits {
-            bits: figure(r.total),
-            method: method.to_owned(),
-            importance: r.importance.map(figure),
-            kl: r.kl,
-            images: r.images,
-        };
-        Ok(Some(r.code_length.then_some(bits)))
-    }
-}
-
-impl Comparison {
-    /// What makes a code length of a VAE's bound, where its likelihood is none.
-    fn calibration(&self, model: &Model) -> Result<Option<Calibration>, Error> {
-        match &model.network {
-            ModelNetwork::Vae(vae) if !vae.likelihood().is_discrete() => {}
-            _ => return Ok(None),
-        }
-        let options = ReferenceOptions { split: Some(Split::Train), resize: true, seed: self.options.seed };
-        let training = Reference::open(&self.data.path, model, &options)?;
-        Calibration::fit(model, &training, CALIBRATION, self.options.seed, &self.device).map(Some)
-    }
 }
 
 impl Looked {
@@ -380,10 +301,6 @@ impl Looked {
         let room = NEIGHBOURS.saturating_sub(self.first.len());
         self.first.extend(pictures.into_iter().take(room));
     }
-}
-
-fn figure(e: Estimate) -> Figure {
-    Figure::new(e.mean, Some(e.standard_error))
 }
 
 /// A share of so many, with the error of a coin.

@@ -9,6 +9,7 @@
 
 mod budget;
 mod html;
+mod likelihood;
 mod measure;
 mod nearest;
 mod plan;
