@@ -164,6 +164,19 @@ pub fn upsample_nearest2(x: Tensor<4>) -> Tensor<4> {
     ])
 }
 
+/// See [`crate::downsample_mean2`].
+pub fn downsample_mean2(x: Tensor<4>) -> Tensor<4> {
+    let [batch, height, width, channels] = x.dims();
+    let half = [batch, height / 2, width / 2, channels];
+    widened(x, |x| x.reshape([batch, height / 2, 2, width / 2, 2, channels]).mean_dim(2).mean_dim(4).reshape(half))
+}
+
+/// See [`crate::add_to_pixels`].
+pub fn add_to_pixels(x: Tensor<4>, rows: Tensor<2>) -> Tensor<4> {
+    let [batch, channels] = rows.dims();
+    widened(x, |x| x + wide(rows).reshape([batch, 1, 1, channels]))
+}
+
 /// See [`crate::pixel_unshuffle2`].
 pub fn pixel_unshuffle2(x: Tensor<4>) -> Tensor<4> {
     let [batch, height, width, channels] = x.dims();

@@ -1,9 +1,10 @@
-//! Where the ways of a network part and meet: one tensor for two consumers, and the sum of two.
+//! Where the ways of a network part and meet: one tensor for two consumers, the sum of two, and what an image is told at every pixel.
 
 use burn::{backend::Dispatch, tensor::Tensor};
 
 use crate::{
-    convert::as_in,
+    composed,
+    convert::{as_in, to_f32},
     extension::CpuOps,
     route::has_kernel,
     rules::{Branch, Join, Slot, Trunk},
@@ -31,4 +32,19 @@ pub fn add<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
         return a + b;
     }
     Tensor::from_dispatch(Dispatch::joined(a.into_dispatch(), b.into_dispatch(), Join::Add))
+}
+
+/// `x + rows`, the row of an image added at each of its pixels: a bias that every image has of its own. `x` `[B, H, W, C]` (and so is
+/// the result, in its number), `rows` `[B, C]`.
+///
+/// # Panics
+/// If the shapes do not fit.
+pub fn add_to_pixels(x: Tensor<4>, rows: Tensor<2>) -> Tensor<4> {
+    let [batch, _, _, channels] = x.dims();
+    assert_eq!(rows.dims(), [batch, channels], "a row of {channels} for each of {batch} images");
+    if !has_kernel(&x) {
+        return composed::add_to_pixels(x, rows);
+    }
+    let rule = Join::Spread([batch, channels]);
+    Tensor::from_dispatch(Dispatch::joined(x.into_dispatch(), to_f32(rows).into_dispatch(), rule))
 }

@@ -1,4 +1,4 @@
-//! Moving pixels: nearest-neighbour upsampling, space to channels, joining channels.
+//! Moving pixels: nearest-neighbour upsampling and means of 2x2 pixels, space to channels, joining channels.
 
 use burn::{backend::Dispatch, tensor::Tensor};
 
@@ -16,6 +16,19 @@ pub fn upsample_nearest2(x: Tensor<4>) -> Tensor<4> {
         return composed::upsample_nearest2(x);
     }
     Tensor::from_dispatch(Dispatch::moved(x.into_dispatch(), Move::Upsample2))
+}
+
+/// 2x2 pixels become their mean. `[B, H, W, C]`, `H` and `W` even → `[B, H/2, W/2, C]`.
+///
+/// # Panics
+/// If `H` or `W` is odd.
+pub fn downsample_mean2(x: Tensor<4>) -> Tensor<4> {
+    let [_, height, width, _] = x.dims();
+    assert!(height % 2 == 0 && width % 2 == 0, "an image of {height} x {width} cannot be halved");
+    if !has_kernel(&x) {
+        return composed::downsample_mean2(x);
+    }
+    Tensor::from_dispatch(Dispatch::moved(x.into_dispatch(), Move::Mean2))
 }
 
 /// 2x2 pixels become channels, in the order `(c p1 p2)` of einops' `b c (h p1) (w p2) -> b (c p1 p2) h w`.

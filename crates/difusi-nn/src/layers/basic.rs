@@ -1,7 +1,8 @@
 //! Convolution, linear map, RMS norm, and the parameterless parts that hold a place in a sequence.
 //!
 //! Initial weights follow PyTorch's defaults: uniform within `1 / sqrt(fan in)`, which is what `kaiming_uniform(a = sqrt 5)`
-//! comes to, for weights and biases alike.
+//! comes to, for weights and biases alike. `glorot` is what Ho et al. start from: uniform within `sqrt(6 / (fan in + fan out))`
+//! (Glorot & Bengio 2010), biases zero.
 
 use burn::module::{Module, Param};
 use burn::tensor::{Tensor, activation};
@@ -53,6 +54,34 @@ impl Conv2d {
     }
 }
 
+impl Conv2d {
+    /// As [`Conv2d::new`], by Glorot & Bengio.
+    pub fn glorot(init: &Init<'_>, [in_channels, out_channels]: [usize; 2], kernel: usize) -> Self {
+        let bound = glorot([in_channels, out_channels].map(|c| c * kernel * kernel));
+        let weight = init.at("weight").uniform([out_channels, in_channels, kernel, kernel], bound);
+        Self { weight, bias: Some(init.at("bias").zeros([out_channels])) }
+    }
+
+    /// A 3x3 convolution of stride 2 with a border of zeros: one pixel on every side, or, with `after`, one below and one to the right
+    /// (TensorFlow's "same"). `[B, H, W, in]`, `H` and `W` even -> `[B, H/2, W/2, out]`.
+    pub fn halve(&self, x: Tensor<4>, after: bool) -> Tensor<4> {
+        let (weight, bias) = (self.weight.val(), self.bias.as_ref().map(Param::val)); // [out, in, 3, 3]
+        // A border after only is that of a 4x4 kernel with zeros above and to the left.
+        let weight = if after { behind_zeros(behind_zeros(weight, 2), 3) } else { weight };
+        difusi_ops::conv2d(x, weight, bias, ConvSpec::new(2, 1))
+    }
+}
+
+/// One more line of zeros before the others along `axis`.
+fn behind_zeros(weight: Tensor<4>, axis: usize) -> Tensor<4> {
+    let zeros = Tensor::zeros_like(&weight.clone().narrow(axis, 0, 1));
+    Tensor::cat(vec![zeros, weight], axis)
+}
+
+fn glorot([fan_in, fan_out]: [usize; 2]) -> f64 {
+    (6.0 / (fan_in + fan_out) as f64).sqrt()
+}
+
 /// `y = x W^T + b`.
 #[derive(Module, Debug)]
 pub struct Linear {
@@ -69,8 +98,24 @@ impl Linear {
         }
     }
 
-    /// `[B, in]` -> `[B, out]`.
-    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+    /// As [`Linear::new`], by Glorot & Bengio.
+    pub fn glorot(init: &Init<'_>, [inputs, outputs]: [usize; 2]) -> Self {
+        let weight = init.at("weight").uniform([outputs, inputs], glorot([inputs, outputs]));
+        Self { weight, bias: init.at("bias").zeros([outputs]) }
+    }
+
+    /// As [`Linear::new`], with zeros for weights and bias.
+    pub fn zeros(init: &Init<'_>, [inputs, outputs]: [usize; 2]) -> Self {
+        Self { weight: init.at("weight").zeros([outputs, inputs]), bias: init.at("bias").zeros([outputs]) }
+    }
+
+    /// Its weight `[out, in]` and bias `[out]`.
+    pub fn matrix(&self) -> (Tensor<2>, Tensor<1>) {
+        (self.weight.val(), self.bias.val())
+    }
+
+    /// `[.., in]` -> `[.., out]`.
+    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         difusi_ops::linear(x, self.weight.val(), Some(self.bias.val()))
     }
 }

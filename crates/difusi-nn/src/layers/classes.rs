@@ -32,6 +32,20 @@ impl Embedding {
     }
 }
 
+impl Embedding {
+    /// The rows of these numbers, `[B, width]`; zeros for `None`. Panics on numbers that have no row.
+    pub fn rows(&self, numbers: &[Option<usize>]) -> Tensor<2> {
+        let table = self.weight.val(); // [count, width]
+        let (count, mut picks) = (self.count(), vec![0.0_f32; numbers.len() * self.count()]);
+        for (i, row) in numbers.iter().enumerate().filter_map(|(i, row)| Some((i, (*row)?))) {
+            assert!(row < count, "row {row} of {count}");
+            picks[i * count + row] = 1.0;
+        }
+        let picks = Tensor::from_data(TensorData::new(picks, [numbers.len(), count]), &table.device());
+        difusi_ops::linear(picks, table.transpose(), None)
+    }
+}
+
 /// `[B, count + 1]`; no label is the last column.
 fn one_hot(labels: &[Option<u32>], count: usize, device: &Device) -> Tensor<2> {
     let mut rows = vec![0.0_f32; labels.len() * (count + 1)];

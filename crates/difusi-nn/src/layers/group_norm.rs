@@ -12,21 +12,37 @@ pub struct GroupNorm {
     weight: Param<Tensor<1>>,
     bias: Param<Tensor<1>>,
     groups: usize,
+    epsilon: f64,
 }
 
 impl GroupNorm {
-    /// For `channels` channels in `groups` groups, which divide them; gain one and bias zero at first.
+    /// For `channels` channels in `groups` groups, which divide them; gain one and bias zero at first, and PyTorch's default epsilon.
     pub fn new(init: &Init<'_>, channels: usize, groups: usize) -> Self {
-        Self { weight: init.at("weight").ones([channels]), bias: init.at("bias").zeros([channels]), groups }
+        Self::of(init, channels, Groups::new(groups))
+    }
+
+    /// As [`GroupNorm::new`], with an epsilon.
+    pub fn of(init: &Init<'_>, channels: usize, Groups { count, epsilon }: Groups) -> Self {
+        let (weight, bias) = (init.at("weight").ones([channels]), init.at("bias").zeros([channels]));
+        Self { weight, bias, groups: count, epsilon }
+    }
+
+    fn groups(&self) -> Groups {
+        Groups { count: self.groups, epsilon: self.epsilon }
     }
 
     /// `[B, H, W, C]` -> `[B, H, W, C]`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        difusi_ops::group_norm(x, Groups::new(self.groups), (self.weight.val(), self.bias.val()))
+        difusi_ops::group_norm(x, self.groups(), (self.weight.val(), self.bias.val()))
     }
 
     /// `silu(norm(x))`, `[B, H, W, C]` -> `[B, H, W, C]`.
     pub fn forward_silu(&self, x: Tensor<4>) -> Tensor<4> {
-        difusi_ops::group_norm_silu(x, Groups::new(self.groups), (self.weight.val(), self.bias.val()), None)
+        self.forward_silu_with(x, None)
+    }
+
+    /// `silu(norm(x) (1 + scale) + shift)`: `x` `[B, H, W, C]`, scale and shift `[B, C]` -> `[B, H, W, C]`.
+    pub fn forward_silu_with(&self, x: Tensor<4>, scale_shift: Option<(Tensor<2>, Tensor<2>)>) -> Tensor<4> {
+        difusi_ops::group_norm_silu(x, self.groups(), (self.weight.val(), self.bias.val()), scale_shift)
     }
 }

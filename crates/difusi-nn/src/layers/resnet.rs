@@ -1,10 +1,10 @@
 //! The residual block: two convolutions, each with RMS norm and SiLU, the first modulated by the time.
 
 use burn::module::Module;
-use burn::tensor::{Tensor, TensorData};
-use difusi_core::{Draw, Dropout};
+use burn::tensor::Tensor;
+use difusi_core::Dropout;
 
-use super::{Conv2d, Init, Linear, RmsNorm, Silu, in_precision, precision_of};
+use super::{Conv2d, Init, Linear, RmsNorm, Silu, drop_values};
 
 /// Widths of a [`ResnetBlock`], and its dropout.
 #[derive(Clone, Copy, Debug)]
@@ -74,37 +74,11 @@ impl ResnetBlock {
         let shift = scale_shift.pop();
         let scale = scale_shift.pop();
         let h = self.block1.forward(x, scale.zip(shift), None);
-        let h = match dropout {
-            Some(dropout) if self.dropout > 0.0 => self.drop(h, dropout),
-            _ => h,
-        };
+        let h = drop_values(h, self.dropout, self.layer, dropout);
         let residual = match &self.res_conv {
             Some(conv) => conv.forward(residual),
             None => residual,
         };
         self.block2.forward(h, None, Some(residual))
-    }
-
-    /// The product with the mask, in f32.
-    fn drop(&self, h: Tensor<4>, dropout: Dropout) -> Tensor<4> {
-        let precision = precision_of(&h);
-        let h = difusi_ops::to_f32(h);
-        in_precision(h.clone() * self.mask(h, dropout), precision)
-    }
-
-    /// Zeros, and `1 / (1 - p)` with probability `1 - p`; it depends on the noise, this layer's name and the image's number, on
-    /// nothing else.
-    fn mask(&self, like: Tensor<4>, Dropout { noise, first_image }: Dropout) -> Tensor<4> {
-        let shape = like.dims();
-        let per_image = shape[1] * shape[2] * shape[3];
-        let keep = 1.0 - self.dropout;
-        let (limit, value) = ((keep * 4_294_967_296.0) as u64, (1.0 / keep) as f32);
-        let mut mask = Vec::with_capacity(shape[0] * per_image);
-        let noise = noise.derive(Draw::Dropout, self.layer, 0); // numbers of this layer's own
-        for image in first_image..first_image + shape[0] as u64 {
-            let mut stream = noise.stream(Draw::Dropout, image, 0);
-            mask.extend((0..per_image).map(|_| if u64::from(stream.next_u32()) < limit { value } else { 0.0 }));
-        }
-        Tensor::from_data(TensorData::new(mask, shape), &like.device())
     }
 }

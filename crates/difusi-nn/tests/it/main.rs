@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests: they panic and print as tests do")]
 
+mod adm;
 mod baselines;
 mod checkpoint;
 mod classes;

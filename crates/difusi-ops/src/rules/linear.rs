@@ -16,6 +16,8 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Move {
     Upsample2,
+    /// The mean of 2x2 pixels.
+    Mean2,
     Unshuffle2,
     /// Of an f32 matrix with this many columns.
     RowSums(usize),
@@ -28,6 +30,7 @@ impl Move {
     fn name(self) -> &'static str {
         match self {
             Move::Upsample2 => "upsample",
+            Move::Mean2 => "mean of 2x2",
             Move::Unshuffle2 => "unshuffle",
             Move::RowSums(_) => "row sums",
             Move::Narrow => "to bf16",
@@ -42,6 +45,11 @@ impl Move {
                 let [batch, height, width, channels] = dims(&x);
                 let y = layout::upsample2(values::<E>(&x), [batch, height, width, channels]);
                 tensor(y, [batch, 2 * height, 2 * width, channels])
+            }
+            Move::Mean2 => {
+                let [batch, height, width, channels] = dims(&x);
+                let half = [batch, height / 2, width / 2, channels];
+                tensor(quarter(layout::upsample2_backward(values::<E>(&x), half)), half)
             }
             Move::Unshuffle2 => {
                 let [batch, height, width, channels] = dims(&x);
@@ -64,6 +72,11 @@ impl Move {
                 let dims = [batch, height / 2, width / 2, channels];
                 tensor(layout::upsample2_backward(values::<E>(&dy), dims), dims)
             }
+            Move::Mean2 => {
+                let [batch, height, width, channels] = dims(&dy);
+                let dx = layout::upsample2(&quarter(values::<E>(&dy).to_vec()), [batch, height, width, channels]);
+                tensor(dx, [batch, 2 * height, 2 * width, channels])
+            }
             Move::Unshuffle2 => {
                 let [batch, height, width, channels] = dims(&dy);
                 let dims = [batch, 2 * height, 2 * width, channels / 4];
@@ -79,6 +92,12 @@ impl Move {
     }
 }
 
+/// A quarter of each value: exact, but for numbers too small to have one.
+fn quarter<E: Number>(mut values: Vec<E>) -> Vec<E> {
+    values.iter_mut().for_each(|x| *x = E::put(x.get() * 0.25));
+    values
+}
+
 impl LinearRule<1> for Move {
     fn forward(&self, [x]: [FlexTensor; 1]) -> FlexTensor {
         let work = || with_number!(&x, E => self.compute::<E>(&x));
@@ -91,13 +110,15 @@ impl LinearRule<1> for Move {
     }
 }
 
-/// Ops of two images of one number.
+/// Ops of two images of one number, or of an image and a row for each of its images.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Join {
     /// Of equal shapes.
     Add,
     /// The channels of the first, then those of the second: so many.
     Channels([usize; 2]),
+    /// The second, `[B, C]` of f32, at every pixel of the first, which has so many images and channels.
+    Spread([usize; 2]),
 }
 
 impl LinearRule<2> for Join {
@@ -108,6 +129,10 @@ impl LinearRule<2> for Join {
                 let label = || (format!("{:?} + {}", a.shape(), channels[1]), 0.0);
                 let work = || with_number!(&a, E => join::<E>([&a, &b], channels));
                 timed("join channels", label, work)
+            }
+            Join::Spread([_, channels]) => {
+                let label = || (format!("{:?}", a.shape()), 0.0);
+                timed("add to pixels", label, || with_number!(&a, E => spread::<E>([&a, &b], channels)))
             }
         }
     }
@@ -120,6 +145,12 @@ impl LinearRule<2> for Join {
                 let [a, b] = timed("split channels", label, || with_number!(&dy, E => split::<E>(&dy, channels)));
                 [needed[0].then_some(a), needed[1].then_some(b)]
             }
+            Join::Spread([images, channels]) => {
+                let label = || (format!("{:?}", dy.shape()), 0.0);
+                let work = || with_number!(&dy, E => spread_sums::<E>(&dy, [images, channels]));
+                let rows = needed[1].then(|| timed("sums of images", label, work));
+                [needed[0].then_some(dy), rows]
+            }
         }
     }
 }
@@ -129,6 +160,16 @@ fn join<E: Number>(images: [&FlexTensor; 2], channels: [usize; 2]) -> FlexTensor
     let [batch, height, width, _] = dims(&a);
     let y = layout::join([values::<E>(&a), values(&b)], channels);
     tensor(y, [batch, height, width, channels[0] + channels[1]])
+}
+
+fn spread<E: Number>([x, rows]: [&FlexTensor; 2], channels: usize) -> FlexTensor {
+    let (x, rows) = (contiguous::<E>(x), contiguous::<f32>(rows));
+    shaped(sums::add_spread(values::<E>(&x), values::<f32>(&rows), channels), x.shape())
+}
+
+fn spread_sums<E: Number>(dy: &FlexTensor, [images, channels]: [usize; 2]) -> FlexTensor {
+    let dy = contiguous::<E>(dy);
+    tensor(sums::sums_by_image(values::<E>(&dy), images, channels), [images, channels])
 }
 
 fn split<E: Number>(dy: &FlexTensor, channels: [usize; 2]) -> [FlexTensor; 2] {

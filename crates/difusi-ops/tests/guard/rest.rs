@@ -40,6 +40,9 @@ fn pixels_and_sums() {
         let (size, what) = ([b * h * w * c; 2], format!("{b}x{h}x{w}x{c}"));
         check(&format!("up {what}"), &size[..1], |t| ops::upsample_nearest2(image(&t[0])));
         check(&format!("down {what}"), &size[..1], |t| ops::pixel_unshuffle2(image(&t[0])));
+        check(&format!("mean {what}"), &size[..1], |t| ops::downsample_mean2(image(&t[0])));
+        let rows = |t: &Tensor<1>| t.clone().reshape([b, c]);
+        check(&format!("rows {what}"), &[size[0], b * c], |t| ops::add_to_pixels(image(&t[0]), rows(&t[1])));
         check(&format!("joined {what}"), &size, |t| ops::cat_channels(image(&t[0]), image(&t[1])));
     }
     for n in [1, 15, 16, 17, 40_003] {

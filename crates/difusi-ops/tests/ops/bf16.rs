@@ -173,6 +173,20 @@ fn moving_joining_and_adding() {
         "down",
     );
     check_bf16(
+        &|t| flat(ops::downsample_mean2(x(&t[0]))),
+        &|t| flat(composed::downsample_mean2(x(&t[0]))),
+        1,
+        &[size],
+        "mean",
+    );
+    check_bf16(
+        &|t| flat(ops::add_to_pixels(x(&t[0]), t[1].clone().reshape([b, c]))),
+        &|t| flat(composed::add_to_pixels(x(&t[0]), t[1].clone().reshape([b, c]))),
+        1,
+        &[size, b * c],
+        "rows at every pixel",
+    );
+    check_bf16(
         &|t| flat(ops::cat_channels(ops::cat_channels(x(&t[0]), x(&t[1])), x(&t[2]))),
         &|t| flat(Tensor::cat(vec![x(&t[0]), x(&t[1]), x(&t[2])], 3)),
         3,

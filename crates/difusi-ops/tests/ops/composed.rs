@@ -256,6 +256,18 @@ fn moving_pixels() {
             &size,
             "down",
         );
+        check_equal_ops(
+            &|t| flat(ops::downsample_mean2(x(t))),
+            &|t| flat(composed::downsample_mean2(x(t))),
+            &size,
+            "mean",
+        );
+        check_equal_ops(
+            &|t| flat(ops::add_to_pixels(x(t), t[1].clone().reshape([b, c]))),
+            &|t| flat(composed::add_to_pixels(x(t), t[1].clone().reshape([b, c]))),
+            &[size[0], b * c],
+            "rows at every pixel",
+        );
     }
 }
 

@@ -123,6 +123,11 @@ fn moving_joining_and_adding() {
             .reshape([15 * b_size])
     };
     check_numbers(&op, &[b * n * n * c; 2], "moves");
+    let op = |t: &[Tensor<1>], image: Number| {
+        let x = ops::add_to_pixels(image(t[0].clone()).reshape([b, n, n, c]), t[1].clone().reshape([b, c]));
+        flat(ops::downsample_mean2(x))
+    };
+    check_numbers(&op, &[b_size, b * c], "rows at every pixel, then means");
 }
 
 #[test]

@@ -333,14 +333,7 @@ impl UnetConfig {
 
     /// Whether the network takes images of this size; `key` is what the user calls it.
     pub fn check_size(&self, key: &str, size: ImageSize) -> Option<ConfigIssue> {
-        let factor = self.downsample_factor();
-        let fits = |side: usize| side > 0 && side.is_multiple_of(factor);
-        let halvings = self.stages().saturating_sub(1);
-        (!(fits(size.height) && fits(size.width))).then(|| {
-            let accepted =
-                format!("a height and a width divisible by {factor} (`dim_mults` halves the image {halvings} times)");
-            ConfigIssue { key: key.to_owned(), value: size.to_string(), accepted }
-        })
+        crate::unet::check_size(key, size, self.stages())
     }
 }
 

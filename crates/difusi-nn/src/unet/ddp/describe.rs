@@ -1,6 +1,4 @@
-//! What a configuration comes to: shapes through the network, parameters, and memory, without building it.
-//!
-//! The memory figures count arrays, not allocations: an estimate for choosing a batch size.
+//! What a configuration comes to: see [`crate::unet::describe`].
 
 use burn::tensor::Device;
 use difusi_core::{ImageSize, Noise};
@@ -9,35 +7,7 @@ use super::UnetConfig;
 use super::config::Stage;
 use crate::error::NnError;
 use crate::params::{ParamInfo, named_parameters};
-
-/// One layer of a network.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LayerShape {
-    /// Its name, which its parameters' names start with.
-    pub name: String,
-    /// Shape of its output for one image: `[H, W, C]`, or `[C]` for the time.
-    pub output: Vec<usize>,
-    /// Number of parameters.
-    pub parameters: usize,
-    /// Values kept for the backward pass, for one image.
-    pub kept: usize,
-    /// Floating-point operations for one image: see [`Cost::forward_flops`].
-    pub flops: u64,
-}
-
-/// What one image costs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cost {
-    /// Number of parameters of the network.
-    pub parameters: usize,
-    /// Bytes of activations per image that training keeps until the backward pass, in f32.
-    pub training_bytes: usize,
-    /// Bytes of activations per image alive at once when sampling, in f32.
-    pub sampling_bytes: usize,
-    /// Floating-point operations of one forward pass over one image, a multiply and an add being two: those of convolutions,
-    /// linear layers and attention by definition, whatever the kernels do. A backward pass has about twice as many.
-    pub forward_flops: u64,
-}
+use crate::unet::describe::{Cost, LayerShape, Walk};
 
 impl UnetConfig {
     /// Names and shapes of the parameters, in order. Fails where [`UnetConfig::check`] finds anything.
@@ -119,47 +89,7 @@ impl UnetConfig {
     }
 }
 
-/// Where the walk through the network stands.
-struct Walk {
-    parameters: Vec<ParamInfo>,
-    size: ImageSize,
-    layers: Vec<LayerShape>,
-}
-
 impl Walk {
-    fn inside<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a ParamInfo> {
-        let inside = move |p: &&ParamInfo| p.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
-        self.parameters.iter().filter(inside)
-    }
-
-    fn count(&self, name: &str) -> usize {
-        self.inside(name).map(ParamInfo::count).sum()
-    }
-
-    /// Operations of a layer's matrix products: each weight of a convolution once per pixel, of a linear layer once.
-    fn products(&self, name: &str) -> u64 {
-        let one = |p: &ParamInfo| match p.shape.len() {
-            4 if p.name.ends_with(".weight") => 2 * (p.count() * self.size.pixels()) as u64,
-            2 => 2 * p.count() as u64,
-            _ => 0,
-        };
-        self.inside(name).map(one).sum()
-    }
-
-    /// `kept` values per pixel, and `more` of them.
-    fn push(&mut self, name: &str, channels: usize, kept: usize, more: usize) {
-        let ImageSize { height, width } = self.size;
-        let (parameters, pixels) = (self.count(name), self.size.pixels());
-        let output = vec![height, width, channels];
-        let (kept, flops) = (kept * pixels + more, self.products(name));
-        self.layers.push(LayerShape { name: name.to_owned(), output, parameters, kept, flops });
-    }
-
-    /// A convolution keeps its input, which its predecessor counted; its output is counted here.
-    fn plain(&mut self, name: &str, channels: usize) {
-        self.push(name, channels, channels, 0);
-    }
-
     /// The concatenated input, if any; two convolutions and what follows each; the 1x1 convolution; the sum.
     fn block(&mut self, name: &str, inputs: usize, outputs: usize) {
         let joined = if inputs == outputs { 0 } else { inputs + outputs };

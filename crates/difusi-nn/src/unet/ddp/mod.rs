@@ -17,18 +17,19 @@ use std::f64::consts::PI;
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
-use difusi_core::{Cond, ImageSize, Inputs, Network, Noise, NoiseCurve, Precision};
+use difusi_core::{Cond, Inputs, Network, Noise, NoiseCurve, Precision};
 
 pub use checkpoint::{Found, Pick, TensorInfo, find_unets, is_process_buffer, unet_weights};
 pub use config::{Downsample, PerStage, UnetConfig};
-pub use describe::{Cost, LayerShape};
 pub use infer::{Disagreement, Inferred, infer};
 
+pub use super::describe::{Cost, LayerShape};
 use crate::error::NnError;
 use crate::layers::{
     Attention, Conv2d, Either, Embedding, Gelu, Init, Linear, LinearAttention, Nearest, PixelUnshuffle, ResnetBlock,
     ResnetSpec, RisingCurve, TimeEmbedding, in_precision,
 };
+use crate::unet::{check_cond, check_images};
 use config::Stage;
 
 type AnyAttention = Either<LinearAttention, Attention>;
@@ -166,52 +167,14 @@ impl Unet {
 
     /// Whether `inputs` fit: channels, divisible height and width, one time per image, an estimate of the image's shape.
     pub fn check_inputs(&self, inputs: &Inputs) -> Result<(), NnError> {
-        let [batch, height, width, channels] = inputs.x.dims();
-        let config = &self.config;
-        let issue =
-            |input, found: &[usize], expected: String| Err(NnError::Input { input, found: found.to_vec(), expected });
-        let bad_size = config.check_size("size", ImageSize { height, width }).is_some();
-        if bad_size || channels != config.channels || batch == 0 {
-            let [factor, channels] = [config.downsample_factor(), config.channels];
-            let expected =
-                format!("[B, H, W, {channels}], H and W divisible by {factor} (on disk [B, {channels}, H, W])");
-            return issue("x", &inputs.x.dims(), expected);
-        }
-        if inputs.t.dims() != [batch] {
-            return issue("t", &inputs.t.dims(), format!("[{batch}], one time per image"));
-        }
-        self.check_cond(&inputs.cond, batch)?;
+        check_images(inputs, self.config.channels, self.config.stages())?;
+        check_cond(&inputs.cond, inputs.x.dims()[0], self.config.classes)?;
         match inputs.x_self_cond.as_ref().map(Tensor::dims) {
             Some(dims) if dims != inputs.x.dims() => {
-                issue("x_self_cond", &dims, format!("{:?}, as `x`", inputs.x.dims()))
+                let expected = format!("{:?}, as `x`", inputs.x.dims());
+                Err(NnError::Input { input: "x_self_cond", found: dims.to_vec(), expected })
             }
             _ => Ok(()),
-        }
-    }
-
-    /// Whether the condition is one that this network knows.
-    fn check_cond(&self, cond: &Cond, batch: usize) -> Result<(), NnError> {
-        let (classes, labels) = match (cond, self.config.classes) {
-            (Cond::None, _) => return Ok(()),
-            (Cond::Label(labels), Some(classes)) => (classes, labels),
-            (cond, None) => {
-                return Err(NnError::Cond {
-                    found: format!("{cond:?}"),
-                    expected: "none: the network has no `classes`".into(),
-                });
-            }
-            (cond, Some(_)) => return Err(NnError::Cond { found: format!("{cond:?}"), expected: "labels".into() }),
-        };
-        if labels.len() != batch {
-            let found = format!("{} labels", labels.len());
-            return Err(NnError::Cond { found, expected: format!("{batch}, one for each image") });
-        }
-        match labels.iter().flatten().find(|label| **label as usize >= classes) {
-            Some(label) => {
-                let expected = format!("labels from 0 to {}, as the network has {classes} classes", classes - 1);
-                Err(NnError::Cond { found: format!("label {label}"), expected })
-            }
-            None => Ok(()),
         }
     }
 
