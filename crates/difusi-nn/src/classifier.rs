@@ -1,7 +1,8 @@
 //! A small residual network that tells classes apart: He et al. 2016 in the order of "identity mappings" (arXiv:1603.05027), with
 //! group norm. Its features, one vector per image before the last layer, are what generated pictures are judged by.
 //!
-//! Deliberately absent: noisy inputs with a time (classifier guidance brings those), dropout, augmentation.
+//! With `noisy = true` the network is another one, of noisy images ([`crate::unet::adm::NoisyClassifier`]): what leads a diffusion model to
+//! a class. Deliberately absent: dropout, augmentation.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, activation};
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::baselines::{Pyramid, groups};
 use crate::error::{ConfigIssue, NnError};
 use crate::layers::{Conv2d, GroupNorm, Init, Linear, PixelUnshuffle};
+use crate::unet::adm::EncoderConfig;
 
 /// A residual classifier.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,6 +29,16 @@ pub struct ClassifierConfig {
     /// Channels of the image. Default: the data's in a run, 1 in the library.
     #[serde(default = "channels")]
     pub channels: usize,
+    /// Whether it is shown noisy images and their time, to lead a diffusion model (`difusi sample --classifier`): the way down of ADM with
+    /// a pool of attention, and a section `[diffusion]` that says the noise. Default false.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub noisy: bool,
+    /// With `noisy`, residual blocks of a stage, 1 to 64. Default 1.
+    #[serde(default = "res_blocks", skip_serializing_if = "is_usual_res_blocks")]
+    pub res_blocks: usize,
+    /// With `noisy`, the width of a head of attention; it must divide the last stage's width. Default 32.
+    #[serde(default = "head_width", skip_serializing_if = "is_usual_head_width")]
+    pub head_width: usize,
 }
 
 fn dim() -> usize {
@@ -41,10 +53,41 @@ fn channels() -> usize {
     1
 }
 
+fn res_blocks() -> usize {
+    1
+}
+
+fn head_width() -> usize {
+    32
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_default(value: &bool) -> bool {
+    !*value
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_usual_res_blocks(value: &usize) -> bool {
+    *value == res_blocks()
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_usual_head_width(value: &usize) -> bool {
+    *value == head_width()
+}
+
 impl ClassifierConfig {
     /// For `classes` classes of grey pictures, everything else at its default.
     pub fn new(classes: usize) -> Self {
-        Self { classes, dim: dim(), dim_mults: dim_mults(), channels: channels() }
+        let (dim, dim_mults, channels) = (dim(), dim_mults(), channels());
+        let (res_blocks, head_width) = (res_blocks(), head_width());
+        Self { classes, dim, dim_mults, channels, noisy: false, res_blocks, head_width }
+    }
+
+    /// The network of noisy images that it describes, where it does.
+    pub fn encoder(&self) -> Option<EncoderConfig> {
+        let Self { classes, dim, dim_mults, channels, noisy, res_blocks, head_width } = self.clone();
+        noisy.then_some(EncoderConfig { classes, dim, dim_mults, channels, res_blocks, head_width })
     }
 
     fn pyramid(&self) -> Pyramid<'_> {
@@ -53,7 +96,17 @@ impl ClassifierConfig {
 
     /// Everything in this configuration that is not accepted; empty if it is usable.
     pub fn check(&self) -> Vec<ConfigIssue> {
-        let mut issues = self.pyramid().check();
+        let mut issues = match self.encoder() {
+            Some(encoder) => encoder.check(),
+            None => self.pyramid().check(),
+        };
+        for (key, value, usual) in
+            [("res_blocks", self.res_blocks, res_blocks()), ("head_width", self.head_width, head_width())]
+        {
+            if !self.noisy && value != usual {
+                issues.push(ConfigIssue::new(key, value, "no such key, or `noisy = true`, whose network has it"));
+            }
+        }
         if !(2..=65_536).contains(&self.classes) {
             issues.push(ConfigIssue::new("classes", self.classes, "a whole number from 2 to 65536"));
         }
@@ -70,7 +123,7 @@ impl ClassifierConfig {
         4 * 7 * self.pyramid().activations(size)
     }
 
-    /// A network with initial weights from `noise`: the same bits everywhere. Weights are drawn when first read.
+    /// A network of clean images with initial weights from `noise`: the same bits everywhere. Weights are drawn when first read.
     ///
     /// # Errors
     /// Where [`ClassifierConfig::check`] finds anything.

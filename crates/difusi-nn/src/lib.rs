@@ -15,5 +15,5 @@ pub use baselines::{flow::Flow, flow::FlowConfig, gan::Gan, gan::GanConfig, vae:
 pub use classifier::{Classifier, ClassifierConfig};
 pub use error::{ConfigIssue, NnError, ShapeMismatch, WeightIssues};
 pub use params::{ParamInfo, Weight};
-pub use unet::adm::{Adm, AdmConfig};
+pub use unet::adm::{Adm, AdmConfig, NoisyClassifier};
 pub use unet::ddp::{Unet, UnetConfig};

@@ -10,6 +10,7 @@
 mod config;
 mod describe;
 pub mod diffusers;
+mod encoder;
 pub mod guided;
 mod parts;
 
@@ -18,6 +19,7 @@ use burn::tensor::{Device, Tensor, TensorData, activation};
 use difusi_core::{Cond, Inputs, Network, Noise, NoiseCurve, Precision};
 
 pub use config::{AdmConfig, Heads, Modulation, Resample};
+pub use encoder::{EncoderConfig, NoisyClassifier};
 
 use crate::error::NnError;
 use crate::layers::{Conv2d, Either, Embedding, GroupNorm, Init, Linear, RisingCurve, in_precision};
@@ -173,6 +175,18 @@ impl AdmConfig {
         }
     }
 
+    /// Sines and cosines of the time, `[B]` -> `[B, time_dim]`; the frequencies are rounded to `f32` where the peers' are, since at t = 999 a
+    /// frequency's last bit shows in the sine's fourth digit.
+    fn embed(&self, t: Tensor<1>) -> Tensor<2> {
+        let half = self.sinusoids() / 2;
+        let (log, span) = (-(10_000.0_f64.ln()) as f32, (half as f64 - self.freq_shift) as f32);
+        let frequencies: Vec<f32> = (0..half).map(|i| f64::from(log * i as f32 / span).exp() as f32).collect();
+        let frequencies = Tensor::<2>::from_data(TensorData::new(frequencies, [1, half]), &t.device());
+        let angles = t.unsqueeze_dim::<2>(1) * frequencies; // [B, half]
+        let (sin, cos) = (angles.clone().sin(), angles.cos());
+        Tensor::cat(if self.flip_sin_to_cos { vec![cos, sin] } else { vec![sin, cos] }, 1)
+    }
+
     fn middle(&self, init: &Init<'_>, width: usize) -> MidBlock {
         let block = |i: usize| self.block(&init.at("resnets").at(i), [width; 2], Way::Level);
         let attentions = self.attentions(init, width, usize::from(self.mid_attention));
@@ -231,7 +245,7 @@ impl Adm {
     fn tell(&self, t: Tensor<1>, cond: &Cond) -> Tensor<2> {
         let batch = t.dims()[0];
         let TimeMlp { linear_1, linear_2 } = &self.time_embedding;
-        let time = linear_2.forward(activation::silu(linear_1.forward(self.embed(t))));
+        let time = linear_2.forward(activation::silu(linear_1.forward(self.config.embed(t))));
         let told = match (&self.class_embedding, self.config.classes) {
             (Some(table), Some(classes)) => {
                 let null = self.config.null_class.then_some(classes);
@@ -244,18 +258,6 @@ impl Adm {
             _ => time,
         };
         activation::silu(told)
-    }
-
-    /// Sines and cosines of the time, `[B]` -> `[B, time_dim]`; the frequencies are rounded to `f32` where the peers' are, since at t = 999 a
-    /// frequency's last bit shows in the sine's fourth digit.
-    fn embed(&self, t: Tensor<1>) -> Tensor<2> {
-        let half = self.config.sinusoids() / 2;
-        let (log, span) = (-(10_000.0_f64.ln()) as f32, (half as f64 - self.config.freq_shift) as f32);
-        let frequencies: Vec<f32> = (0..half).map(|i| f64::from(log * i as f32 / span).exp() as f32).collect();
-        let frequencies = Tensor::<2>::from_data(TensorData::new(frequencies, [1, half]), &t.device());
-        let angles = t.unsqueeze_dim::<2>(1) * frequencies; // [B, half]
-        let (sin, cos) = (angles.clone().sin(), angles.cos());
-        Tensor::cat(if self.config.flip_sin_to_cos { vec![cos, sin] } else { vec![sin, cos] }, 1)
     }
 }
 
