@@ -14,6 +14,7 @@ const PARTS: &[(&str, &str, &str)] = &[
     ("`[data]` with `kind = \"cifar10\"`", "difusi-data/src/config.rs", "Cifar10Config"),
     ("`[data]` with `kind = \"folder\"`", "difusi-data/src/config.rs", "FolderConfig"),
     ("`[model]` with `kind = \"unet\"`", "difusi-nn/src/unet/ddp/config.rs", "UnetConfig"),
+    ("`[model]` with `kind = \"adm\"`", "difusi-nn/src/unet/adm/config.rs", "AdmConfig"),
     ("`[model]` with `kind = \"vae\"`", "difusi-nn/src/baselines/vae.rs", "VaeConfig"),
     ("`model.likelihood`", "difusi-nn/src/baselines/likelihood.rs", "Likelihood"),
     ("`[model]` with `kind = \"gan\"`", "difusi-nn/src/baselines/gan.rs", "GanConfig"),

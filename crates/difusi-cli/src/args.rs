@@ -62,7 +62,8 @@ pub(crate) enum Command {
     Data(DataCommand),
     /// Show what a model file or run folder is: kind, config, tensors, hash.
     Inspect(InspectArgs),
-    /// Rewrite a model as another kind of file, by the ending of TO (.pt, .safetensors, or .json: its scheduler_config.json).
+    /// Rewrite a model as another kind of file, by the ending of TO (.pt, .safetensors, .json: its scheduler_config.json, or /: a
+    /// folder of diffusers).
     Convert(ConvertArgs),
     /// Draw beta, alpha-bar and SNR of every noise schedule.
     Schedule(ScheduleArgs),
@@ -130,7 +131,7 @@ pub(crate) struct BenchArgs {
 /// Which model, for every command that takes one.
 #[derive(Debug, Args)]
 pub(crate) struct ModelArgs {
-    /// A run folder, a safetensors file, or a peer's checkpoint (.pt).
+    /// A run folder, a safetensors file, a peer's checkpoint (.pt), or a folder of diffusers.
     #[arg(value_name = "MODEL")]
     pub(crate) model: PathBuf,
 
@@ -243,7 +244,7 @@ pub(crate) struct PredictArgs {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
 
-    /// Safetensors with `x` [B, C, H, W] and `t` [B] (and `x_self_cond` where the network takes it).
+    /// Safetensors with `x` [B, C, H, W] and `t` [B] (and `x_self_cond` or `labels` [B] where the network takes them).
     #[arg(long, value_name = "in.safetensors")]
     pub(crate) input: PathBuf,
 
@@ -307,7 +308,8 @@ pub(crate) struct ConvertArgs {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
 
-    /// .pt writes what denoising-diffusion-pytorch opens (and its arguments beside it as .json); .safetensors writes ours.
+    /// .pt writes what denoising-diffusion-pytorch opens (and its arguments beside it as .json); .safetensors writes ours; a name that
+    /// ends in / writes a folder that diffusers' DDPMPipeline opens.
     #[arg(value_name = "TO")]
     pub(crate) to: PathBuf,
 

@@ -24,13 +24,18 @@ pub(crate) fn predict(args: &PredictArgs, device: &Device, json: bool) -> anyhow
 }
 
 pub(crate) fn convert(args: &ConvertArgs, device: &Device, json: bool) -> anyhow::Result<()> {
-    let ending = args.to.extension().and_then(|e| e.to_str()).unwrap_or_default();
-    if !["pt", "safetensors", "json"].contains(&ending) {
-        let accepted = "a name that ends in .pt, .safetensors or .json (its scheduler_config.json)";
+    let folder = args.to.to_string_lossy().ends_with(['/', '\\']);
+    let ending = if folder { "/" } else { args.to.extension().and_then(|e| e.to_str()).unwrap_or_default() };
+    if !["pt", "safetensors", "json", "/"].contains(&ending) {
+        let accepted =
+            "a name that ends in .pt, .safetensors, .json (its scheduler_config.json) or / (a folder of diffusers)";
         return Err(usage(format!("TO is {}; expected {accepted}", args.to.display())));
     }
     if args.to.exists() && !args.overwrite {
         return Err(usage(format!("{} exists; name another file or add --overwrite", args.to.display())));
+    }
+    if folder && args.to.exists() && !args.to.join("model_index.json").is_file() {
+        return Err(usage(format!("{} exists and is no folder of diffusers; name another folder", args.to.display())));
     }
     let model = open(&args.model, device)?;
     let (notes, beside) = match ending {
@@ -40,6 +45,7 @@ pub(crate) fn convert(args: &ConvertArgs, device: &Device, json: bool) -> anyhow
             write_scheduler(&args.to, &scheduler.config)?;
             (scheduler.notes, None)
         }
+        "/" => (model.save_diffusers(&args.to)?, None),
         _ => {
             model.save(&args.to)?;
             (Vec::new(), None)

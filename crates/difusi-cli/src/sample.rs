@@ -50,7 +50,7 @@ pub(crate) fn sample(args: &SampleArgs, device: &Device, json: bool) -> anyhow::
     if args.asking.guidance.len() > 1 {
         return ladder(args, &model, (device, json));
     }
-    let options = options(args, &model, args.asking.guidance.first().copied())?;
+    let options = options(args, &model, args.asking.guidance.first().copied(), device)?;
     let sampler = Sampler::new(&model, options, device)?;
     let (all, film) = draw(&sampler, args)?;
     let text = metadata(args.seed, &model);
@@ -85,7 +85,7 @@ fn ladder(args: &SampleArgs, model: &Model, (device, json): (&Device, bool)) -> 
     let columns = asked.count(&model.card.task);
     let mut rows = Vec::new();
     for scale in &args.asking.guidance {
-        let mut options = options(args, model, Some(*scale))?;
+        let mut options = options(args, model, Some(*scale), device)?;
         options.count = args.count.map_or(columns, |n| n as usize);
         let (all, _) = draw(&Sampler::new(model, options, device)?, args)?;
         let pictures = all.iter().map(|p| p.upscaled(usize::from(args.scale))).collect();
@@ -175,7 +175,7 @@ pub(crate) fn checked_size(typed: Option<&[usize]>, model: &Model) -> anyhow::Re
 }
 
 /// As typed, with one of the scales of guidance.
-fn options(args: &SampleArgs, model: &Model, scale: Option<f64>) -> anyhow::Result<SamplerOptions> {
+fn options(args: &SampleArgs, model: &Model, scale: Option<f64>, device: &Device) -> anyhow::Result<SamplerOptions> {
     match model.card.task.drawing() {
         Some(Drawing::Latent(own)) => return crate::latent::options(args, model, &own),
         Some(Drawing::Diffusion(_)) => {}
@@ -206,7 +206,8 @@ fn options(args: &SampleArgs, model: &Model, scale: Option<f64>) -> anyhow::Resu
     let count = args.count.map(|n| n as usize).or(given).unwrap_or(task.sample.count);
     let batch = args.batch.map(|n| n as usize);
     let (asked, negative) = args.asking.asked()?;
-    Ok(SamplerOptions { count, batch, seed: args.seed, start, size, config: config.into(), scheduler, asked, negative })
+    let (guide, config) = (args.asking.guide(model, device)?, config.into());
+    Ok(SamplerOptions { count, batch, seed: args.seed, start, size, config, scheduler, asked, guide, negative })
 }
 
 /// A scheduler of diffusers, with what a person should know of its file.

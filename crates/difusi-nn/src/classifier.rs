@@ -115,6 +115,9 @@ impl ClassifierConfig {
 
     /// Whether the network takes images of this size; `key` is what the user calls it.
     pub fn check_size(&self, key: &str, size: ImageSize) -> Option<ConfigIssue> {
+        if let Some(encoder) = self.encoder() {
+            return encoder.check_size(key, size);
+        }
         self.pyramid().check_size(key, size)
     }
 

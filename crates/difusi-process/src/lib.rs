@@ -34,6 +34,7 @@ mod error;
 mod forward;
 mod grid;
 mod guidance;
+pub mod guided;
 mod interpolate;
 mod learned;
 mod level;

@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
+use difusi_nn::unet::adm;
 use difusi_nn::unet::ddp::unet_weights;
 use difusi_nn::unet::ddp::{Pick, peer::UnetArgs};
 use difusi_store::{Container, RunPaths, TensorInfo, hash, inspect, read_header, read_text};
 
-use crate::model::{CARD_KEY, ModelCard};
-use crate::{Error, OpenModel};
+use crate::model::{CARD_KEY, Folder, ModelCard};
+use crate::{Error, ModelConfig, OpenModel};
 
 /// What a file or folder is.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +34,9 @@ impl Described {
 /// # Errors
 /// A path that is absent or cannot be read.
 pub fn describe(path: &Path) -> Result<Described, Error> {
+    if let Some(found) = Folder::at(path).filter(|_| !RunPaths::is_run(path)) {
+        return folder(&found);
+    }
     if path.is_dir() {
         return run(path);
     }
@@ -77,8 +81,19 @@ fn card_facts(out: &mut Described, card: &ModelCard) {
     out.config = card.to_toml();
 }
 
-/// What a checkpoint of denoising-diffusion-pytorch tells by its tensors.
+/// What a peer's checkpoint tells by its tensors.
 fn peer(out: &mut Described) {
+    let names = || out.tensors.iter().map(|t| t.name.as_str());
+    for (found, of, told) in [
+        (adm::diffusers::is_unet(names()), "diffusers", "its arguments, which stand in a config.json"),
+        (adm::guided::is_unet(names()), "guided-diffusion", "its arguments, which `--config` gives"),
+    ] {
+        if found {
+            out.kind = format!("U-Net of {of} ({})", out.kind);
+            out.fact("not told", told);
+            return;
+        }
+    }
     let infos: Vec<_> = out.tensors.iter().map(|t| (t.name.clone(), t.shape.clone())).collect();
     let Ok(found) = unet_weights(&infos, Pick::EmaIfPresent) else { return };
     out.kind = format!("U-Net of denoising-diffusion-pytorch ({})", out.kind);
@@ -89,9 +104,30 @@ fn peer(out: &mut Described) {
     out.config = serde_json::to_string_pretty(&args).ok();
 }
 
+/// A pipeline of diffusers, or its network.
+fn folder(folder: &Folder) -> Result<Described, Error> {
+    let weights = folder.weights()?;
+    let mut out = describe(&weights)?;
+    out.kind = format!("folder of diffusers: {}", out.kind);
+    out.fact("weights", weights.display());
+    if let Some(name) = folder.scheduler_name()? {
+        out.fact("scheduler", name);
+    }
+    let (args, config) = folder.arguments()?;
+    if let Some([height, width]) = args.sample_size.map(adm::diffusers::SampleSize::sides) {
+        out.fact("pictures", format!("{height}x{width}, {} channels", config.channels));
+    }
+    out.facts.retain(|(key, _)| key != "not told");
+    if out.config.is_none() {
+        let sections = std::collections::BTreeMap::from([("model", ModelConfig::Adm(config))]);
+        out.config = toml::to_string(&sections).ok();
+    }
+    Ok(out)
+}
+
 fn run(path: &Path) -> Result<Described, Error> {
     if !RunPaths::is_run(path) {
-        let problem = "a folder without a run; expected a run folder or a file (for pictures: `difusi data info`)";
+        let problem = "a folder without a run; expected a run folder, a folder of diffusers or a file (for pictures: `difusi data info`)";
         return Err(Error::model(path, problem));
     }
     let run = RunPaths::open(path)?;

@@ -40,7 +40,7 @@ impl Latents {
             ModelNetwork::Vae(vae) => Network::Vae(vae.clone()),
             ModelNetwork::Gan(gan) => Network::Gan(gan.clone()),
             ModelNetwork::Flow(flow) => Network::Flow(flow.clone()),
-            ModelNetwork::Diffusion(_) | ModelNetwork::Classifier(_) => {
+            ModelNetwork::Diffusion(_) | ModelNetwork::Classifier(_) | ModelNetwork::NoisyClassifier(_) => {
                 let accepted = "a model with latents: a VAE, a GAN or a flow";
                 return Err(Error::value("the model", model.card.task.title(), accepted));
             }

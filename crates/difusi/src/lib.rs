@@ -52,7 +52,7 @@ pub use latents::Latents;
 pub use model::{CardFid, DiffusionModel, Model, ModelCard, OpenModel, PredictIo, Weights, predict, write_prediction};
 pub use network::{DiffusionNetwork, DiffusionNetworkConfig, ModelNetwork};
 pub use run::{FineTune, Run, RunEvent, RunOptions, RunStart, save_grid};
-pub use sample::{Asked, Sampler, SamplerOptions, Start};
+pub use sample::{Asked, Guide, Sampler, SamplerOptions, Start};
 pub use scheduler::{SchedulerRun, read_scheduler, scheduler_of, write_scheduler};
 
 /// Height and width of the pictures a config trains on: from the config where it says, else from the data.

@@ -9,45 +9,75 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use difusi_core::{ImageSize, Inputs, Network, Noise, NoiseCurve, Precision};
 use difusi_nn::layers::RisingCurve;
-use difusi_nn::unet::ddp::{Cost, LayerShape};
-use difusi_nn::{Classifier, ConfigIssue, Flow, Gan, NnError, Unet, UnetConfig, Vae};
+use difusi_nn::unet::{Cost, LayerShape};
+use difusi_nn::{Adm, AdmConfig, Classifier, ConfigIssue, Flow, Gan, NnError, NoisyClassifier, Unet, UnetConfig, Vae};
+
+use crate::config::ModelConfig;
+
+/// What is the same for the networks of all families.
+macro_rules! of {
+    ($value:expr, $network:ident => $body:expr) => {
+        match $value {
+            Self::Unet($network) => $body,
+            Self::Adm($network) => $body,
+        }
+    };
+}
 
 /// The network of a diffusion model, as `[model]` describes it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum DiffusionNetworkConfig {
     /// The U-Net of denoising-diffusion-pytorch.
     Unet(UnetConfig),
+    /// The U-Net of Ho et al. and ADM.
+    Adm(AdmConfig),
 }
 
 impl DiffusionNetworkConfig {
     /// Image channels the network takes.
     pub fn channels(&self) -> usize {
-        let Self::Unet(unet) = self;
-        unet.channels
+        of!(self, network => network.channels)
     }
 
     /// Classes that the network is told, where it is told any.
     pub fn classes(&self) -> Option<usize> {
-        let Self::Unet(unet) = self;
-        unet.classes
+        of!(self, network => network.classes)
+    }
+
+    /// Whether there is a class that stands for none.
+    pub fn null_class(&self) -> bool {
+        match self {
+            Self::Unet(unet) => unet.classes.is_some(),
+            Self::Adm(adm) => adm.classes.is_some() && adm.null_class,
+        }
+    }
+
+    /// Whether the output also holds a variance, as the key `learned_variance` says.
+    pub fn learned_variance(&self) -> bool {
+        of!(self, network => network.learned_variance)
+    }
+
+    /// `[model]`.
+    pub fn model(&self) -> ModelConfig {
+        match self {
+            Self::Unet(unet) => ModelConfig::Unet(unet.clone()),
+            Self::Adm(adm) => ModelConfig::Adm(adm.clone()),
+        }
     }
 
     /// Channels the network returns.
     pub fn output_channels(&self) -> usize {
-        let Self::Unet(unet) = self;
-        unet.output_channels()
+        of!(self, network => network.output_channels())
     }
 
     /// Everything in it that is not accepted.
     pub fn check(&self) -> Vec<ConfigIssue> {
-        let Self::Unet(unet) = self;
-        unet.check()
+        of!(self, network => network.check())
     }
 
     /// Whether the network takes images of this size; `key` is what the user calls it.
     pub fn check_size(&self, key: &str, size: ImageSize) -> Option<ConfigIssue> {
-        let Self::Unet(unet) = self;
-        unet.check_size(key, size)
+        of!(self, network => network.check_size(key, size))
     }
 
     /// The layers in the order they run.
@@ -55,8 +85,7 @@ impl DiffusionNetworkConfig {
     /// # Errors
     /// What [`DiffusionNetworkConfig::check`] or [`DiffusionNetworkConfig::check_size`] finds.
     pub fn describe(&self, size: ImageSize) -> Result<Vec<LayerShape>, NnError> {
-        let Self::Unet(unet) = self;
-        unet.describe(size)
+        of!(self, network => network.describe(size))
     }
 
     /// Parameters, memory and operations.
@@ -64,8 +93,7 @@ impl DiffusionNetworkConfig {
     /// # Errors
     /// As [`DiffusionNetworkConfig::describe`].
     pub fn cost(&self, size: ImageSize) -> Result<Cost, NnError> {
-        let Self::Unet(unet) = self;
-        unet.cost(size)
+        of!(self, network => network.cost(size))
     }
 
     /// A network with initial weights.
@@ -73,53 +101,78 @@ impl DiffusionNetworkConfig {
     /// # Errors
     /// What [`DiffusionNetworkConfig::check`] finds.
     pub fn init(&self, noise: Noise, device: &Device) -> Result<DiffusionNetwork, NnError> {
-        let Self::Unet(unet) = self;
-        Ok(DiffusionNetwork::Unet(unet.init(noise, device)?))
+        Ok(match self {
+            Self::Unet(unet) => DiffusionNetwork::Unet(unet.init(noise, device)?),
+            Self::Adm(adm) => DiffusionNetwork::Adm(adm.init(noise, device)?),
+        })
+    }
+}
+
+impl From<UnetConfig> for DiffusionNetworkConfig {
+    fn from(config: UnetConfig) -> Self {
+        Self::Unet(config)
+    }
+}
+
+impl From<AdmConfig> for DiffusionNetworkConfig {
+    fn from(config: AdmConfig) -> Self {
+        Self::Adm(config)
     }
 }
 
 /// The network of a diffusion model.
+#[expect(clippy::large_enum_variant, reason = "there is one, and it is moved a few times")]
 #[derive(Module, Debug)]
 pub enum DiffusionNetwork {
     /// The U-Net of denoising-diffusion-pytorch.
     Unet(Unet),
+    /// The U-Net of Ho et al. and ADM.
+    Adm(Adm),
 }
 
 impl DiffusionNetwork {
     /// With a noise schedule to be trained with it, from minus log-SNR `ends[0]` to `ends[1]`.
     #[must_use]
     pub fn with_curve(self, ends: [f64; 2], device: &Device) -> Self {
-        let Self::Unet(unet) = self;
-        Self::Unet(unet.with_curve(ends, device))
+        match self {
+            Self::Unet(unet) => Self::Unet(unet.with_curve(ends, device)),
+            Self::Adm(adm) => Self::Adm(adm.with_curve(ends, device)),
+        }
     }
 
     /// The network alone, and the schedule that was trained with it.
     pub fn without_curve(self) -> (Self, Option<RisingCurve>) {
-        let Self::Unet(unet) = self;
-        let (unet, curve) = unet.without_curve();
-        (Self::Unet(unet), curve)
+        match self {
+            Self::Unet(unet) => {
+                let (unet, curve) = unet.without_curve();
+                (Self::Unet(unet), curve)
+            }
+            Self::Adm(adm) => {
+                let (adm, curve) = adm.without_curve();
+                (Self::Adm(adm), curve)
+            }
+        }
     }
 }
 
 impl Network for DiffusionNetwork {
     fn forward(&self, inputs: Inputs) -> Tensor<4> {
-        let Self::Unet(unet) = self;
-        unet.forward(inputs)
+        of!(self, network => network.forward(inputs))
     }
 
     fn with_precision(self, precision: Precision) -> Option<Self> {
-        let Self::Unet(unet) = self;
-        unet.with_precision(precision).map(Self::Unet)
+        match self {
+            Self::Unet(unet) => unet.with_precision(precision).map(Self::Unet),
+            Self::Adm(adm) => adm.with_precision(precision).map(Self::Adm),
+        }
     }
 
     fn self_condition(&self) -> bool {
-        let Self::Unet(unet) = self;
-        unet.self_condition()
+        of!(self, network => network.self_condition())
     }
 
     fn noise_curve(&self) -> Option<&dyn NoiseCurve> {
-        let Self::Unet(unet) = self;
-        unet.noise_curve()
+        of!(self, network => network.noise_curve())
     }
 }
 
@@ -137,6 +190,8 @@ pub enum ModelNetwork {
     Flow(Flow),
     /// Tells classes apart.
     Classifier(Classifier),
+    /// Tells classes apart in noise.
+    NoisyClassifier(NoisyClassifier),
 }
 
 macro_rules! from {
@@ -149,16 +204,29 @@ macro_rules! from {
     };
 }
 
-from!(Diffusion(DiffusionNetwork), Vae(Vae), Gan(Gan), Flow(Flow), Classifier(Classifier));
+from!(
+    Diffusion(DiffusionNetwork),
+    Vae(Vae),
+    Gan(Gan),
+    Flow(Flow),
+    Classifier(Classifier),
+    NoisyClassifier(NoisyClassifier)
+);
 
-impl From<Unet> for DiffusionNetwork {
-    fn from(unet: Unet) -> Self {
-        Self::Unet(unet)
-    }
+macro_rules! denoising {
+    ($($network:ident),*) => {
+        $(impl From<$network> for DiffusionNetwork {
+            fn from(network: $network) -> Self {
+                Self::$network(network)
+            }
+        }
+
+        impl From<$network> for ModelNetwork {
+            fn from(network: $network) -> Self {
+                Self::Diffusion(network.into())
+            }
+        })*
+    };
 }
 
-impl From<Unet> for ModelNetwork {
-    fn from(unet: Unet) -> Self {
-        Self::Diffusion(unet.into())
-    }
-}
+denoising!(Unet, Adm);

@@ -15,6 +15,16 @@ const PRESETS: &[(&str, &str, &str)] = &[
         "MNIST's classes, to judge pictures by",
         include_str!("../../../configs/mnist-classifier.toml"),
     ),
+    (
+        "mnist-noisy-classifier",
+        "MNIST's classes in noise, to lead `mnist` to a class",
+        include_str!("../../../configs/mnist-noisy-classifier.toml"),
+    ),
+    (
+        "digits-noisy-classifier",
+        "drawn digits' classes in noise, to lead `digits` to a class",
+        include_str!("../../../configs/digits-noisy-classifier.toml"),
+    ),
     ("fashion-mnist", "Fashion-MNIST, 28x28", include_str!("../../../configs/fashion-mnist.toml")),
     ("cifar10", "CIFAR-10, 32x32", include_str!("../../../configs/cifar10.toml")),
     ("folder", "any folder of pictures, 32x32", include_str!("../../../configs/folder.toml")),

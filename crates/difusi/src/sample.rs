@@ -4,6 +4,7 @@
 
 mod asked;
 mod diffusion;
+mod guide;
 mod latent;
 
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ use crate::scheduler::SchedulerRun;
 use crate::{Error, Model};
 pub use asked::Asked;
 use diffusion::DiffusionSampler;
+pub use guide::Guide;
 use latent::LatentSampler;
 
 /// Where sampling starts and gets its noise.
@@ -45,7 +47,7 @@ pub enum Start {
 }
 
 /// What to draw.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct SamplerOptions {
     /// How many pictures.
     pub count: usize,
@@ -63,6 +65,8 @@ pub struct SamplerOptions {
     pub scheduler: Option<SchedulerRun>,
     /// What the pictures are asked to be.
     pub asked: Asked,
+    /// A classifier that leads to the label as well.
+    pub guide: Option<Guide>,
     /// The class that guidance leads away from; `None` leads away from pictures of any class.
     pub negative: Option<u32>,
 }
@@ -80,6 +84,7 @@ impl SamplerOptions {
             config,
             scheduler: None,
             asked: Asked::default(),
+            guide: None,
             negative: None,
         }
     }

@@ -145,7 +145,7 @@ fn training_sampling_and_prediction() {
         let pictures = Sampler::new(&model, options, device).unwrap().all().unwrap();
         let x = normal(2, &Device::flex()).into_data().iter::<f32>().collect();
         let x = HostTensor::f32(vec![2, 1, SIZE, SIZE], x).unwrap();
-        let io = PredictIo { x, t: vec![0.0, 999.0], x_self_cond: None };
+        let io = PredictIo { x, t: vec![0.0, 999.0], x_self_cond: None, labels: vec![] };
         let bytes: Vec<u8> = pictures.iter().flat_map(|p| p.pixels().to_vec()).collect();
         (bytes, predict(&model, &io, device).unwrap().to_f32())
     };

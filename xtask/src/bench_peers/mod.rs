@@ -50,9 +50,17 @@ impl Work {
 
     /// In words: `Unet(32, (1, 2, 4), channels=1), 32x32`.
     pub fn network(&self) -> anyhow::Result<String> {
-        let DiffusionNetworkConfig::Unet(unet) = &self.config.task.diffusion()?.network;
+        let unet = self.unet()?;
         let mults: Vec<String> = unet.dim_mults.iter().map(ToString::to_string).collect();
         Ok(format!("Unet({}, ({}), channels={}), {}", unet.dim, mults.join(", "), unet.channels, self.size()?))
+    }
+
+    /// The peer's network.
+    fn unet(&self) -> anyhow::Result<&difusi::nn::UnetConfig> {
+        match &self.config.task.diffusion()?.network {
+            DiffusionNetworkConfig::Unet(unet) => Ok(unet),
+            _ => bail!("bench/{}.toml has no model.kind = \"unet\", which the peer has", self.name),
+        }
     }
 
     fn size(&self) -> anyhow::Result<difusi::core::ImageSize> {
@@ -62,7 +70,7 @@ impl Work {
     /// Arguments of bench/peer_unet.py.
     fn peer_arguments(&self) -> anyhow::Result<Vec<String>> {
         let (task, size) = (self.config.task.diffusion()?, self.size()?);
-        let DiffusionNetworkConfig::Unet(unet) = &task.network;
+        let unet = self.unet()?;
         if size.height != size.width {
             bail!("bench/{}.toml has pictures of {size}; expected squares", self.name);
         }

@@ -1,7 +1,9 @@
 //! What a person asks a model with a condition for.
 
+use std::path::PathBuf;
+
 use clap::Args;
-use difusi::Asked;
+use difusi::{Asked, Device, Guide, Model, OpenModel};
 
 use crate::usage::usage;
 
@@ -18,6 +20,15 @@ pub(crate) struct AskArgs {
     #[arg(long, value_name = "SCALE", value_delimiter = ',', allow_negative_numbers = true)]
     pub(crate) guidance: Vec<f64>,
 
+    /// Lead to the label by this classifier of noisy images (a run of `difusi train mnist-noisy-classifier` or its model file); the model
+    /// itself need not know labels.
+    #[arg(long, value_name = "RUN")]
+    pub(crate) classifier: Option<PathBuf>,
+
+    /// With `--classifier`, what the gradient of log p(label | x_t) is multiplied by: 0 is off, 1 is Bayes' rule, more exaggerates.
+    #[arg(long, value_name = "SCALE", default_value_t = 1.0, requires = "classifier", allow_negative_numbers = true)]
+    pub(crate) classifier_scale: f64,
+
     /// Class that guidance leads away from, instead of from pictures of any class.
     #[arg(long, value_name = "LABEL")]
     pub(crate) negative: Option<u32>,
@@ -32,6 +43,13 @@ impl AskArgs {
             Some(text) => Asked::Labels(labels(text)?),
         };
         Ok((asked, self.negative))
+    }
+
+    /// The classifier that leads, where one is named.
+    pub(crate) fn guide(&self, model: &Model, device: &Device) -> anyhow::Result<Option<Guide>> {
+        let Some(path) = &self.classifier else { return Ok(None) };
+        let classifier = OpenModel::new(path).open(device)?;
+        Ok(Some(Guide::new(&classifier, model, self.classifier_scale, device)?))
     }
 
     /// Overrides of `[sample]` as typed, and what a scale of guidance stands for: its kind before them, where they say none.

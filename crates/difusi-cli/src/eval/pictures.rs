@@ -144,6 +144,7 @@ fn drawn(args: &EvalArgs, overrides: &[String], device: &Device) -> anyhow::Resu
         start: Start::Counter,
         config: drawing(args, overrides, &model)?,
         asked,
+        guide: args.asking.guide(&model, device)?,
         negative,
         ..SamplerOptions::of(&model)
     };

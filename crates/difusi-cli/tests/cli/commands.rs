@@ -181,3 +181,25 @@ fn figures_are_drawn() {
     assert!(read_png(&place.path("n.png")).unwrap().width() > 5 * 32);
     assert!(place.fails(2, &["noise", "digit.png", "--schedule", "wavy"]).contains("wavy"));
 }
+
+/// A run becomes a folder that diffusers opens, which is a model here too.
+#[test]
+fn folders_of_diffusers() {
+    let place = Place::new();
+    let adm = "[data]\nkind = \"digits\"\nsize = [8, 8]\n[model]\nkind = \"adm\"\ndim = 8\ndim_mults = [1, 2]\ngroups = 4\n\
+               res_blocks = 1\n[train]\nbatch_size = 4\nsample_every = 0\n[sample]\nsteps = 3\ncount = 4\n";
+    std::fs::write(place.path("adm.toml"), adm).unwrap();
+    assert!(place.ok(&["train", "adm.toml", "--dry-run"]).contains("down_blocks.0.resnets.0"));
+    place.ok(&["train", "adm.toml", "--out", "a", "--set", "train.steps=2"]);
+    place.ok(&["convert", "a", "folder/"]);
+    place.ok(&["sample", "a", "-o", "own.png"]);
+    place.ok(&["sample", "folder", "-o", "theirs.png"]);
+    assert_eq!(pixels(&place.path("own.png")), pixels(&place.path("theirs.png")));
+    assert!(place.ok(&["inspect", "folder"]).contains("DDIMScheduler"));
+    assert!(place.fails(2, &["convert", "a", "folder/"]).contains("--overwrite"));
+    place.ok(&["convert", "a", "folder/", "--overwrite"]);
+    std::fs::create_dir(place.path("photos")).unwrap();
+    assert!(place.fails(2, &["convert", "a", "photos/", "--overwrite"]).contains("no folder of diffusers"));
+    place.train("r", 2, &[]);
+    assert!(place.fails(1, &["convert", "r", "other/"]).contains("model.kind"));
+}

@@ -76,3 +76,55 @@ fn what_cannot_be_asked_is_named() {
         assert!(said.contains(part), "{args:?}: {said}");
     }
 }
+
+const NOISY: &str = "[data]\nkind = \"digits\"\nsize = [8, 8]\n[model]\nkind = \"classifier\"\nnoisy = true\nclasses = 10\ndim = 8\n\
+                     dim_mults = [1, 2]\nhead_width = 8\n[diffusion]\nschedule = \"cosine\"\n[train]\nsteps = 6\nbatch_size = 8\n\
+                     learning_rate = 3e-3\nlog_every = 3\nvalidation = 0.01\nvalidation_images = 8\n";
+
+/// A classifier of noisy images leads a model that knows no labels; what does not fit the model is named.
+#[test]
+fn classifiers_lead() {
+    let place = Place::new();
+    std::fs::write(place.path("noisy.toml"), NOISY).unwrap();
+    place.ok(&["train", "noisy.toml", "--out", "n"]);
+    place.ok(&["train", "noisy.toml", "--out", "n", "--resume"]);
+    place.train("plain", 5, &[]);
+    let draw = |more: &[&str]| {
+        place.ok(&[&["sample", "plain", "-n", "4", "-o", "s.npz"], more].concat());
+        read_npz(&place.path("s.npz")).unwrap().get("arr_0").unwrap().to_f32()
+    };
+    let free = draw(&[]);
+    assert_eq!(free, draw(&["--classifier", "n", "--classifier-scale", "0"]));
+    let led = draw(&["--classifier", "n", "--classifier-scale", "30", "--label", "3"]);
+    assert_ne!(free, led);
+    assert_ne!(led, draw(&["--classifier", "n", "--classifier-scale", "30", "--label", "4"]));
+    assert_ne!(led, draw(&["--classifier", "n", "--classifier-scale", "30", "--label", "3", "--solver", "ancestral"]));
+    let found = place.json(&["inspect", "n/model.safetensors"]);
+    assert!(found.to_string().contains("noisy"), "{found}");
+    for (name, sets) in [
+        ("classes", &["model.classes=7"][..]),
+        ("size", &["data.size=[16, 16]"]),
+        ("steps", &["diffusion.timesteps=500"]),
+        ("schedule", &["diffusion.schedule=linear"]),
+    ] {
+        let sets = sets.iter().flat_map(|s| ["--set", s]);
+        let args: Vec<&str> = ["train", "noisy.toml", "--out", name].into_iter().chain(sets).collect();
+        if name == "classes" {
+            assert!(place.fails(2, &args).contains("model.classes"));
+            continue;
+        }
+        place.ok(&args);
+        let said = place.fails(1, &["sample", "plain", "--classifier", name, "--label", "1"]);
+        assert!(said.contains("the classifier's") || said.contains("classifier's pictures"), "{name}: {said}");
+    }
+    let said = place.fails(1, &["sample", "plain", "--classifier", "plain", "--label", "1"]);
+    assert!(said.contains("noisy = true"), "{said}");
+    let said = place.fails(1, &["sample", "plain", "--classifier", "n", "--label", "none"]);
+    assert!(said.contains("to lead to"), "{said}");
+    let said = place.fails(1, &["sample", "plain", "--classifier", "n", "--label", "12"]);
+    assert!(said.contains("0 to 9"), "{said}");
+    let clean = NOISY.replace("noisy = true\n", "").replace("head_width = 8\n", "");
+    std::fs::write(place.path("clean.toml"), clean).unwrap();
+    let said = place.fails(2, &["train", "clean.toml"]);
+    assert!(said.contains("`diffusion` is there") && said.contains("model.noisy"), "{said}");
+}

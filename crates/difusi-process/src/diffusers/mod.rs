@@ -11,7 +11,7 @@
 //! | `spacing`, `sigmas`, `flow` | visited steps and lists of sigmas |
 //! | `ladder`, `stages` | levels of a run, and one stage per network evaluation |
 //! | `solver`, `recipe` | which solver, prediction and threshold |
-//! | `export` | a model's own config as a scheduler's |
+//! | `export`, `sampling` | a model's own config as a scheduler's, and the way back |
 //!
 //! # Where diffusers and the papers disagree
 //!
@@ -67,6 +67,7 @@ mod flow;
 mod ladder;
 mod recipe;
 mod request;
+mod sampling;
 mod settings;
 mod sigmas;
 mod solver;

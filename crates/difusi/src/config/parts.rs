@@ -13,7 +13,7 @@ use crate::families::{GanLoss, LatentSample, VaeLoss};
 use crate::network::DiffusionNetworkConfig;
 
 /// What `model.kind` may be.
-pub(super) const MODEL_KINDS: [&str; 5] = ["unet", "vae", "gan", "flow", "classifier"];
+pub(super) const MODEL_KINDS: [&str; 6] = ["unet", "adm", "vae", "gan", "flow", "classifier"];
 
 /// The sections of each kind, in the order they are written. An unknown kind is taken for the usual one.
 pub(super) fn sections(kind: &str) -> &'static [&'static str] {
@@ -21,7 +21,7 @@ pub(super) fn sections(kind: &str) -> &'static [&'static str] {
         "vae" => &["data", "model", "vae", "train", "sample"],
         "gan" => &["data", "model", "gan", "train", "sample"],
         "flow" => &["data", "model", "train", "sample"],
-        "classifier" => &["data", "model", "train"],
+        "classifier" => &["data", "model", "diffusion", "train"],
         _ => &["data", "model", "diffusion", "train", "sample"],
     }
 }
@@ -51,6 +51,8 @@ pub(super) enum TaskParts {
     },
     Classifier {
         network: Option<ClassifierConfig>,
+        /// Of a classifier of noisy images.
+        diffusion: Option<DiffusionConfig>,
     },
 }
 
@@ -73,7 +75,16 @@ impl TaskParts {
                 network: strict::section(table, "model", errors),
                 sample: strict::section(table, "sample", errors),
             },
-            "classifier" => Self::Classifier { network: strict::section(table, "model", errors) },
+            "classifier" => {
+                let network: Option<ClassifierConfig> = strict::section(table, "model", errors);
+                let noisy = network.as_ref().is_none_or(|n| n.noisy);
+                if !noisy && table.contains_key("diffusion") {
+                    let accepted = "no such section, or model.noisy = true, whose images have the noise that it says";
+                    errors.push(ConfigError::value("diffusion", "there", accepted));
+                }
+                let diffusion = if noisy { strict::section(table, "diffusion", errors) } else { None };
+                Self::Classifier { network, diffusion }
+            }
             _ => {
                 let mut process_errors = Vec::new();
                 let diffusion: Option<DiffusionConfig> = strict::section(table, "diffusion", &mut process_errors);
@@ -82,6 +93,7 @@ impl TaskParts {
                 }
                 let network = match kind {
                     "unet" => strict::section(table, "model", errors).map(DiffusionNetworkConfig::Unet),
+                    "adm" => strict::section(table, "model", errors).map(DiffusionNetworkConfig::Adm),
                     _ => None,
                 };
                 errors.extend(process_errors);
@@ -103,7 +115,9 @@ impl TaskParts {
                 Self::Gan { network: Some(network), loss: Some(loss), sample: Some(sample) }
             }
             Task::Flow(FlowTask { network, sample }) => Self::Flow { network: Some(network), sample: Some(sample) },
-            Task::Classifier(ClassifierTask { network }) => Self::Classifier { network: Some(network) },
+            Task::Classifier(ClassifierTask { network, diffusion }) => {
+                Self::Classifier { network: Some(network), diffusion }
+            }
         }
     }
 
@@ -120,7 +134,13 @@ impl TaskParts {
                 Task::Gan(GanTask { network: network?, loss: loss?, sample: sample? })
             }
             Self::Flow { network, sample } => Task::Flow(FlowTask { network: network?, sample: sample? }),
-            Self::Classifier { network } => Task::Classifier(ClassifierTask { network: network? }),
+            Self::Classifier { network, diffusion } => {
+                let network = network?;
+                if network.noisy && diffusion.is_none() {
+                    return None;
+                }
+                Task::Classifier(ClassifierTask { network, diffusion })
+            }
         })
     }
 
@@ -131,7 +151,7 @@ impl TaskParts {
             Self::Vae { network, .. } => network.as_ref().map(|n| n.channels),
             Self::Gan { network, .. } => network.as_ref().map(|n| n.channels),
             Self::Flow { network, .. } => network.as_ref().map(|n| n.channels),
-            Self::Classifier { network } => network.as_ref().map(|n| n.channels),
+            Self::Classifier { network, .. } => network.as_ref().map(|n| n.channels),
         }
     }
 
@@ -153,7 +173,7 @@ impl TaskParts {
                 errors.extend(latent(sample));
             }
             Self::Gan { sample, .. } | Self::Flow { sample, .. } => errors.extend(latent(sample)),
-            Self::Classifier { .. } => {}
+            Self::Classifier { diffusion, .. } => errors.extend(check_process(diffusion.as_ref(), None, training)),
         }
         errors
     }
@@ -181,7 +201,7 @@ impl TaskParts {
             Self::Vae { network, .. } => network.as_ref().map(VaeConfig::check),
             Self::Gan { network, .. } => network.as_ref().map(GanConfig::check),
             Self::Flow { network, .. } => network.as_ref().map(FlowConfig::check),
-            Self::Classifier { network } => network.as_ref().map(ClassifierConfig::check),
+            Self::Classifier { network, .. } => network.as_ref().map(ClassifierConfig::check),
         }
         .unwrap_or_default()
     }
@@ -220,8 +240,7 @@ fn check_process(
 
 /// A network that is told classes, and a process that tells them, go together.
 fn check_classes(network: &DiffusionNetworkConfig, diffusion: &DiffusionConfig) -> Option<ConfigError> {
-    let DiffusionNetworkConfig::Unet(unet) = network;
-    match (diffusion.cond, unet.classes) {
+    match (diffusion.cond, network.classes()) {
         (CondKind::Label, None) => {
             let accepted = "the number of classes of the data, with diffusion.cond = \"label\"";
             Some(ConfigError::value("model.classes", "absent", accepted))
@@ -229,13 +248,16 @@ fn check_classes(network: &DiffusionNetworkConfig, diffusion: &DiffusionConfig) 
         (CondKind::None, Some(_)) => {
             Some(ConfigError::value("diffusion.cond", "none", "label, with model.classes (or no such key there)"))
         }
+        (CondKind::Label, Some(_)) if !network.null_class() => {
+            let accepted = "true (or no such key): the pictures that training draws have no class";
+            Some(ConfigError::value("model.null_class", false, accepted))
+        }
         _ => None,
     }
 }
 
 fn check_variance(network: &DiffusionNetworkConfig, diffusion: &DiffusionConfig) -> Option<ConfigError> {
-    let DiffusionNetworkConfig::Unet(unet) = network;
-    let bad = diffusion.variance.is_learned() && unet.output_channels() != 2 * unet.channels;
+    let bad = diffusion.variance.is_learned() && network.output_channels() != 2 * network.channels();
     let accepted = "true (or no such key) with diffusion.variance = \"learned_range\", and no other out_dim";
-    bad.then(|| ConfigError::value("model.learned_variance", unet.learned_variance, accepted))
+    bad.then(|| ConfigError::value("model.learned_variance", network.learned_variance(), accepted))
 }

@@ -5,7 +5,7 @@
 
 use burn::tensor::Device;
 use difusi_core::{ImageSize, Noise};
-use difusi_nn::{ClassifierConfig, ConfigIssue, FlowConfig, GanConfig, NnError, UnetConfig, VaeConfig};
+use difusi_nn::{AdmConfig, ClassifierConfig, ConfigIssue, FlowConfig, GanConfig, NnError, UnetConfig, VaeConfig};
 use difusi_process::{DiffusionConfig, SampleConfig};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,8 @@ use crate::network::{DiffusionNetworkConfig, ModelNetwork};
 pub enum ModelConfig {
     /// The U-Net of denoising-diffusion-pytorch.
     Unet(UnetConfig),
+    /// The U-Net of Ho et al. and ADM.
+    Adm(AdmConfig),
     /// A variational autoencoder.
     Vae(VaeConfig),
     /// A generator and a discriminator.
@@ -95,6 +97,8 @@ pub struct FlowTask {
 pub struct ClassifierTask {
     /// `[model]`.
     pub network: ClassifierConfig,
+    /// `[diffusion]` of a classifier of noisy images: which noise they have.
+    pub diffusion: Option<DiffusionConfig>,
 }
 
 /// How pictures are drawn.
@@ -144,10 +148,7 @@ impl Task {
     /// `[model]`.
     pub fn model(&self) -> ModelConfig {
         match self {
-            Self::Diffusion(task) => {
-                let DiffusionNetworkConfig::Unet(unet) = &task.network;
-                ModelConfig::Unet(unet.clone())
-            }
+            Self::Diffusion(task) => task.network.model(),
             Self::Vae(task) => ModelConfig::Vae(task.network.clone()),
             Self::Gan(task) => ModelConfig::Gan(task.network.clone()),
             Self::Flow(task) => ModelConfig::Flow(task.network.clone()),
@@ -173,7 +174,9 @@ impl Task {
     pub fn diffusion(&self) -> Result<&DiffusionTask, Error> {
         match self {
             Self::Diffusion(task) => Ok(task),
-            other => Err(Error::value("the model", other.title(), "a diffusion model (model.kind = \"unet\")")),
+            other => {
+                Err(Error::value("the model", other.title(), "a diffusion model (model.kind = \"unet\" or \"adm\")"))
+            }
         }
     }
 
@@ -209,7 +212,10 @@ impl Task {
             Self::Vae(task) => task.network.training_bytes(size),
             Self::Gan(task) => task.network.training_bytes(size),
             Self::Flow(task) => task.network.training_bytes(size),
-            Self::Classifier(task) => task.network.training_bytes(size),
+            Self::Classifier(task) => match task.network.encoder() {
+                Some(encoder) => encoder.training_bytes(size)?,
+                None => task.network.training_bytes(size),
+            },
         })
     }
 
@@ -225,7 +231,10 @@ impl Task {
             Self::Vae(task) => task.network.init(size, noise, device)?.into(),
             Self::Gan(task) => task.network.init(size, noise, device)?.into(),
             Self::Flow(task) => task.network.init(size, noise, device)?.into(),
-            Self::Classifier(task) => task.network.init(noise, device)?.into(),
+            Self::Classifier(task) => match task.network.encoder() {
+                Some(encoder) => encoder.init(size, noise, device)?.into(),
+                None => task.network.init(noise, device)?.into(),
+            },
         })
     }
 
@@ -241,6 +250,9 @@ impl Task {
             Self::Diffusion(task) => map.serialize_entry("diffusion", &task.diffusion),
             Self::Vae(task) => map.serialize_entry("vae", &task.loss),
             Self::Gan(task) => map.serialize_entry("gan", &task.loss),
+            Self::Classifier(ClassifierTask { diffusion: Some(diffusion), .. }) => {
+                map.serialize_entry("diffusion", diffusion)
+            }
             Self::Flow(_) | Self::Classifier(_) => Ok(()),
         }
     }
@@ -271,12 +283,17 @@ impl StoredTask {
         let missing = |key: &str| ConfigErrors::from(ConfigError::missing(key));
         let latent =
             || -> Result<LatentSample, ConfigErrors> { sample_of(sample.clone().ok_or_else(|| missing("sample"))?) };
-        Ok(match model {
-            ModelConfig::Unet(unet) => Task::Diffusion(DiffusionTask {
-                network: DiffusionNetworkConfig::Unet(unet),
+        let own = diffusion.clone();
+        let denoising = |network| -> Result<Task, ConfigErrors> {
+            Ok(Task::Diffusion(DiffusionTask {
+                network,
                 diffusion: diffusion.ok_or_else(|| missing("diffusion"))?,
-                sample: sample_of(sample.ok_or_else(|| missing("sample"))?)?,
-            }),
+                sample: sample_of(sample.clone().ok_or_else(|| missing("sample"))?)?,
+            }))
+        };
+        Ok(match model {
+            ModelConfig::Unet(unet) => denoising(DiffusionNetworkConfig::Unet(unet))?,
+            ModelConfig::Adm(adm) => denoising(DiffusionNetworkConfig::Adm(adm))?,
             ModelConfig::Vae(network) => {
                 Task::Vae(VaeTask { network, loss: vae.ok_or_else(|| missing("vae"))?, sample: latent()? })
             }
@@ -284,7 +301,13 @@ impl StoredTask {
                 Task::Gan(GanTask { network, loss: gan.ok_or_else(|| missing("gan"))?, sample: latent()? })
             }
             ModelConfig::Flow(network) => Task::Flow(FlowTask { network, sample: latent()? }),
-            ModelConfig::Classifier(network) => Task::Classifier(ClassifierTask { network }),
+            ModelConfig::Classifier(network) => {
+                let diffusion = match network.noisy {
+                    true => Some(own.ok_or_else(|| missing("diffusion"))?),
+                    false => None,
+                };
+                Task::Classifier(ClassifierTask { network, diffusion })
+            }
         })
     }
 }

@@ -160,7 +160,11 @@ fn kinds_have_sections_of_their_own() {
     for kind in KINDS {
         assert_eq!(of_kind(kind, &[]), Vec::<String>::new(), "{kind}");
         let said = of_kind(kind, &["diffusion.timesteps=10"]);
-        assert!(said[0].contains("`diffusion` is a section of model.kind = \"unet\""), "{said:?}");
+        let why = match kind {
+            "classifier" => "model.noisy = true",
+            _ => "`diffusion` is a section of model.kind = \"unet\"",
+        };
+        assert!(said[0].contains(why), "{said:?}");
         let said = of_kind(kind, &["model.dimm=3", "model.dim=0", "train.steps=0"]);
         assert!(said.iter().any(|e| e.contains("model.dimm") && e.contains("did you mean `dim`")), "{said:?}");
         assert!(said.iter().any(|e| e.contains("`train.steps` is 0")), "{said:?}");
@@ -177,5 +181,8 @@ fn kinds_have_sections_of_their_own() {
     assert_eq!(of_kind("gan", &["gan.loss=hinge", "sample.truncation=2.0"]), Vec::<String>::new());
     assert!(of_kind("gan", &["vae.kl_weight=1.0"])[0].contains("model.kind = \"vae\""));
     assert!(of_kind("classifier", &["sample.count=3"])[0].contains("`sample`"));
+    assert_eq!(of_kind("classifier", &["model.noisy=true", "diffusion.timesteps=10"]), Vec::<String>::new());
+    assert!(of_kind("classifier", &["model.noisy=true", "diffusion.timesteps=0"])[0].contains("diffusion.timesteps"));
+    assert!(of_kind("classifier", &["model.res_blocks=2"])[0].contains("noisy"));
     assert!(errors(digits(), &["vae.kl_weight=1.0"])[0].contains("`vae` is a section of model.kind = \"vae\""));
 }

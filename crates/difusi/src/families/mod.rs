@@ -14,7 +14,7 @@ use burn::tensor::{Tensor, TensorData};
 use difusi_core::{Draw, Noise};
 use difusi_train::StepContext;
 
-pub use classifier::ClassifierObjective;
+pub use classifier::{ClassifierObjective, NoisyClassifierObjective};
 pub use flow::{FlowObjective, bits_of_density, dequantised};
 pub use gan::{Adversarial, GanLoss, GanObjective};
 pub use latent::LatentSample;

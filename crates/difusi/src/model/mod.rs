@@ -4,6 +4,8 @@
 //! names and shapes are the peer's.
 
 mod card;
+mod diffusers;
+mod guided;
 mod open;
 mod peer;
 mod predict;
@@ -18,6 +20,7 @@ use difusi_store::{HostTensor, StoreError, TensorMap, hash, write_safetensors};
 
 pub(crate) use card::CARD_KEY;
 pub use card::{CardFid, ModelCard};
+pub(crate) use diffusers::Folder;
 pub(crate) use open::read_run_config;
 pub use open::{OpenModel, Weights};
 pub(crate) use predict::nhwc;

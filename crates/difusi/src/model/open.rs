@@ -1,4 +1,4 @@
-//! Finding and reading a model: a run folder, our safetensors, a bare state dict, a peer's checkpoint.
+//! Finding and reading a model: a run folder, our safetensors, a bare state dict, a peer's checkpoint or folder.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use burn::tensor::Device;
 use difusi_nn::unet::ddp::Pick;
 use difusi_store::{Container, RunPaths, TensorMap, detect, read_safetensors, read_text};
 
-use super::{Model, ModelCard, peer};
+use super::{Model, ModelCard, diffusers, guided, peer};
 use crate::{Error, RunConfig};
 
 /// Which weights of a model.
@@ -55,7 +55,7 @@ impl fmt::Display for Weights {
 /// Which model to open, and how.
 #[derive(Clone, Debug, Default)]
 pub struct OpenModel {
-    /// A run folder, a safetensors file or a PyTorch file.
+    /// A run folder, a folder of diffusers, a safetensors file or a PyTorch file.
     pub path: PathBuf,
     /// The peer's arguments where the file does not say them: JSON or TOML with `unet` and `diffusion`.
     pub config: Option<PathBuf>,
@@ -74,6 +74,9 @@ impl OpenModel {
     /// # Errors
     /// Files that are absent or damaged, weights that do not fit the config, a config that is missing; each says what to do.
     pub fn open(&self, device: &Device) -> Result<Model, Error> {
+        if let Some(folder) = diffusers::Folder::at(&self.path).filter(|_| !RunPaths::is_run(&self.path)) {
+            return self.open_folder(&folder, device);
+        }
         if self.path.is_dir() {
             return self.open_run(device);
         }
@@ -115,7 +118,29 @@ impl OpenModel {
         Model::with_weights(card, tensors, &self.path, device)
     }
 
+    /// A pipeline of diffusers, or its network. Weights that we wrote there hold their own card.
+    fn open_folder(&self, folder: &diffusers::Folder, device: &Device) -> Result<Model, Error> {
+        if self.config.is_some() {
+            return Err(Error::model(&self.path, "the folder holds its own config; leave --config away"));
+        }
+        let weights = folder.weights()?;
+        if detect(&weights)? != Container::Safetensors {
+            return folder.open(&weights, peer::read_pt(&weights)?.tensors, device);
+        }
+        let file = read_safetensors(&weights)?;
+        match ModelCard::from_metadata(&file.metadata) {
+            Some(card) => Self { path: weights, ..self.clone() }.open_card(card, file.tensors, device),
+            None => folder.open(&weights, file.tensors, device),
+        }
+    }
+
     fn open_peer(&self, checkpoint: &peer::Checkpoint, device: &Device) -> Result<Model, Error> {
+        if guided::is_checkpoint(&checkpoint.tensors) {
+            return guided::open(&self.path, self.config.as_deref(), checkpoint, device);
+        }
+        if diffusers::is_checkpoint(&checkpoint.tensors) && self.config.is_none() {
+            return diffusers::Folder::around(&self.path)?.open(&self.path, checkpoint.tensors.clone(), device);
+        }
         let pick = match self.weights {
             Weights::Ema => Pick::EmaIfPresent,
             Weights::Raw => Pick::Raw,

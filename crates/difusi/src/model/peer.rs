@@ -10,6 +10,7 @@ use difusi_nn::unet::ddp::{Found, Pick, TensorInfo, unet_weights};
 use difusi_process::peer::GaussianDiffusion;
 use difusi_store::pt::{self, PtValue};
 use difusi_store::{HostData, HostTensor, TensorMap, read_text};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{Model, ModelCard, tensors};
@@ -30,20 +31,25 @@ struct PeerConfig {
     diffusion: GaussianDiffusion,
 }
 
+/// A `--config` file: JSON or TOML, by what the text is.
+pub(super) fn read_arguments<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
+    let text = read_text(path)?;
+    let table = match text.trim_start().starts_with('{') {
+        true => serde_json::from_str(&text).map_err(|e| ConfigError::message(format!("not valid JSON: {e}")).into()),
+        false => parse_table(&text),
+    };
+    table
+        .and_then(|table| strict_value::<T>(table, ""))
+        .map_err(|source| Error::ConfigFile { path: path.to_path_buf(), source })
+}
+
 impl PeerConfig {
-    /// JSON or TOML, by what the text is.
     fn read(path: &Path) -> Result<Self, Error> {
-        let text = read_text(path)?;
-        let table = match text.trim_start().starts_with('{') {
-            true => {
-                serde_json::from_str(&text).map_err(|e| ConfigError::message(format!("not valid JSON: {e}")).into())
-            }
-            false => parse_table(&text),
-        };
-        table
-            .and_then(|table| strict_value::<Self>(table, ""))
-            .and_then(|config| config.check().map(|()| config))
-            .map_err(|source| Error::ConfigFile { path: path.to_path_buf(), source })
+        let config: Self = read_arguments(path)?;
+        match config.check() {
+            Ok(()) => Ok(config),
+            Err(source) => Err(Error::ConfigFile { path: path.to_path_buf(), source }),
+        }
     }
 
     fn check(&self) -> Result<(), ConfigErrors> {
@@ -140,7 +146,10 @@ impl Model {
     /// A process the peer does not have; paths that cannot be written.
     pub fn save_pt(&self, path: &Path) -> Result<Vec<String>, Error> {
         let task = self.card.task.diffusion()?;
-        let DiffusionNetworkConfig::Unet(unet) = &task.network;
+        let DiffusionNetworkConfig::Unet(unet) = &task.network else {
+            let error = ConfigError::value("model.kind", "adm", "unet: denoising-diffusion-pytorch has no other");
+            return Err(ConfigErrors(vec![error]).into());
+        };
         if !unet.fourier.is_empty() {
             let accepted = "no such key: the peer's Unet has no Fourier features";
             let error = ConfigError::value("model.fourier", format!("{:?}", unet.fourier), accepted);

@@ -5,11 +5,12 @@
 use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use difusi_core::{ImageSize, Inputs, Network};
+use difusi_core::{Cond, ImageSize, Inputs, Network};
 use difusi_store::{HostTensor, TensorMap, read_safetensors, write_safetensors};
 
 use super::{DiffusionModel, Model};
 use crate::Error;
+use crate::network::DiffusionNetworkConfig;
 
 /// Images in one evaluation: bounds memory.
 const CHUNK: usize = 32;
@@ -23,17 +24,20 @@ pub struct PredictIo {
     pub t: Vec<f32>,
     /// `[B, C, H, W]` for self-conditioning networks.
     pub x_self_cond: Option<HostTensor>,
+    /// A class for each image, where the network is told classes; empty for none.
+    pub labels: Vec<u32>,
 }
 
 impl PredictIo {
-    /// Reads `x`, `t` and `x_self_cond` from a safetensors file; other names are an error.
+    /// Reads `x`, `t`, `x_self_cond` and `labels` from a safetensors file; other names are an error.
     ///
     /// # Errors
     /// A damaged file, missing or unknown names, shapes that are not those above.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let mut map = read_safetensors(path)?.tensors;
-        let accepted = "`x` [B, C, H, W], `t` [B] and, where the network takes it, `x_self_cond` [B, C, H, W]";
-        let known = ["x", "t", "x_self_cond"];
+        let accepted =
+            "`x` [B, C, H, W], `t` [B] and, where the network takes them, `x_self_cond` [B, C, H, W] and `labels` [B]";
+        let known = ["x", "t", "x_self_cond", "labels"];
         if let Some(name) = map.names().find(|n| !known.contains(n)) {
             return Err(Error::model(path, format!("it holds `{name}`; expected {accepted}")));
         }
@@ -61,7 +65,36 @@ impl PredictIo {
                 format!("`x_self_cond` has shape {:?}; expected {:?} as `x`", c.shape, x.shape),
             ));
         }
-        Ok(Self { x, t: t.to_f32(), x_self_cond })
+        let labels = map.find("labels").map(|labels| read_labels(path, labels, batch)).transpose()?;
+        Ok(Self { x, t: t.to_f32(), x_self_cond, labels: labels.unwrap_or_default() })
+    }
+}
+
+/// Classes, `[B]` whole numbers.
+fn read_labels(path: &Path, labels: &HostTensor, batch: usize) -> Result<Vec<u32>, Error> {
+    if labels.shape != [batch] {
+        let problem = format!("`labels` has shape {:?}; expected [{batch}], one per image of `x`", labels.shape);
+        return Err(Error::model(path, problem));
+    }
+    let label =
+        |value: f64| (value.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&value)).then_some(value as u32);
+    let labels: Option<Vec<u32>> = labels.to_f64().into_iter().map(label).collect();
+    labels.ok_or_else(|| Error::model(path, "`labels` holds something else than whole numbers, 0 or more"))
+}
+
+/// What the network is told of these classes; an error where it knows no such classes, or is told none and needs one.
+fn cond_of(network: &DiffusionNetworkConfig, labels: &[u32]) -> Result<Cond, Error> {
+    match (network.classes(), labels) {
+        (None, []) => Ok(Cond::None),
+        (None, _) => Err(Error::value("labels", "given", "no such tensor: this network is told no classes")),
+        (Some(_), []) if network.null_class() => Ok(Cond::None),
+        (Some(_), []) => {
+            Err(Error::value("labels", "absent", "a class for each image: this network has none for none"))
+        }
+        (Some(classes), labels) => match labels.iter().find(|label| **label as usize >= classes) {
+            Some(label) => Err(Error::value("a label", label, format!("0 to {}", classes - 1))),
+            None => Ok(Cond::labels(labels.iter().copied())),
+        },
     }
 }
 
@@ -83,6 +116,7 @@ pub fn predict(model: &Model, io: &PredictIo, device: &Device) -> Result<HostTen
     if io.x_self_cond.is_some() && !network.self_condition() {
         return Err(Error::value("x_self_cond", "given", "no such tensor: this network does not self-condition"));
     }
+    let cond = cond_of(&task.network, &io.labels)?;
     let x = io.x.to_f32();
     let condition = io.x_self_cond.as_ref().map(HostTensor::to_f32);
     let size = channels * height * width;
@@ -97,6 +131,7 @@ pub fn predict(model: &Model, io: &PredictIo, device: &Device) -> Result<HostTen
         let t = TensorData::new(io.t[start..start + count].to_vec(), [count]);
         let mut inputs = Inputs::new(part(&x), Tensor::from_data(t, device));
         inputs.x_self_cond = condition.as_deref().map(part);
+        inputs.cond = cond.narrow(start..start + count);
         let out = nchw(network.forward(inputs));
         out_channels = out.1[1];
         y.extend(out.0);

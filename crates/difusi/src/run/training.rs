@@ -10,8 +10,8 @@ use difusi_train::{
     DiffusionObjective, Objective, StepReport, TrainError, Trainer, TrainerOptions, Validation, Weights,
 };
 
-use crate::config::Task;
-use crate::families::{ClassifierObjective, FlowObjective, GanObjective, VaeObjective};
+use crate::config::{ClassifierTask, Task};
+use crate::families::{ClassifierObjective, FlowObjective, GanObjective, NoisyClassifierObjective, VaeObjective};
 use crate::network::ModelNetwork;
 use crate::{Error, RunConfig};
 
@@ -102,6 +102,12 @@ pub(crate) fn training(config: &RunConfig, start: Start, device: &Device) -> Res
         (Task::Flow(_), ModelNetwork::Flow(network)) => trainer!(FlowObjective, network),
         (Task::Classifier(_), ModelNetwork::Classifier(network)) => {
             trainer!(ClassifierObjective::default(), network)
+        }
+        (
+            Task::Classifier(ClassifierTask { diffusion: Some(diffusion), .. }),
+            ModelNetwork::NoisyClassifier(network),
+        ) => {
+            trainer!(NoisyClassifierObjective::new(diffusion.build()?), network)
         }
         _ => return Err(Error::value("the network", "of another kind than the task", "one of the same")),
     })

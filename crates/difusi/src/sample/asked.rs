@@ -21,13 +21,19 @@ pub enum Asked {
 }
 
 impl Asked {
-    /// The labels, checked against the model; `None` where nothing is asked.
+    /// The labels, checked against the model, or against the classifier that leads it and knows `led` classes; `None` where nothing is
+    /// asked.
     ///
     /// # Errors
     /// Labels of a model that knows none, or that it does not have; guidance without a condition, or of a model that never learned to do
-    /// without one.
-    pub(super) fn labels(&self, task: &DiffusionTask, guidance: &Guidance) -> Result<Option<Vec<u32>>, Error> {
-        let classes = task.network.classes();
+    /// without one; a classifier that is asked for nothing.
+    pub(super) fn labels(
+        &self,
+        task: &DiffusionTask,
+        guidance: &Guidance,
+        led: Option<usize>,
+    ) -> Result<Option<Vec<u32>>, Error> {
+        let classes = task.network.classes().or(led);
         let labels = match (self, classes) {
             (Self::Nothing, _) | (Self::Usual, None) => None,
             (Self::Usual, Some(classes)) => Some((0..classes as u32).collect()),
@@ -38,12 +44,15 @@ impl Asked {
                 Some(labels.clone()).filter(|l| !l.is_empty())
             }
             (Self::Labels(_), None) => {
-                let accepted = "no labels: this model was trained without (diffusion.cond = \"label\")";
+                let accepted = "no labels: this model was trained without (diffusion.cond = \"label\"), and no classifier leads it";
                 return Err(Error::value("the label", "given", accepted));
             }
         };
         if !guidance.is_off() {
             check_guidance(task, labels.is_some())?;
+        }
+        if led.is_some() && labels.is_none() {
+            return Err(Error::value("the label", "none", "a class for the classifier to lead to"));
         }
         Ok(labels)
     }
@@ -112,17 +121,22 @@ mod tests {
         let classes = task(&["model.classes=10", "diffusion.cond=label"]);
         let undropped = task(&["model.classes=10", "diffusion.cond=label", "diffusion.cond_dropout=0"]);
         let (off, on) = (Guidance::default(), Guidance::scale(3.0));
-        assert_eq!(Asked::Usual.labels(&plain, &off).unwrap(), None);
-        assert_eq!(Asked::Usual.labels(&classes, &on).unwrap().unwrap().len(), 10);
-        assert_eq!(Asked::Nothing.labels(&classes, &off).unwrap(), None);
+        assert_eq!(Asked::Usual.labels(&plain, &off, None).unwrap(), None);
+        assert_eq!(Asked::Usual.labels(&classes, &on, None).unwrap().unwrap().len(), 10);
+        assert_eq!(Asked::Nothing.labels(&classes, &off, None).unwrap(), None);
         let asked = Asked::Labels(vec![3, 9]);
-        assert_eq!(cond(asked.labels(&classes, &on).unwrap().as_deref(), 1..4), Cond::labels([9, 3, 9]));
-        let said = |asked: Asked, task: &DiffusionTask, guidance| asked.labels(task, guidance).unwrap_err().to_string();
+        assert_eq!(cond(asked.labels(&classes, &on, None).unwrap().as_deref(), 1..4), Cond::labels([9, 3, 9]));
+        let said =
+            |asked: Asked, task: &DiffusionTask, guidance| asked.labels(task, guidance, None).unwrap_err().to_string();
         assert!(said(Asked::Labels(vec![10]), &classes, &off).contains("the label is 10; expected 0 to 9"));
         assert!(said(Asked::Labels(vec![1]), &plain, &off).contains("trained without"));
+        assert_eq!(Asked::Labels(vec![6]).labels(&plain, &off, Some(7)).unwrap(), Some(vec![6]));
+        assert_eq!(Asked::Usual.labels(&plain, &off, Some(7)).unwrap().unwrap().len(), 7);
+        assert!(Asked::Labels(vec![7]).labels(&plain, &off, Some(7)).is_err());
+        assert!(Asked::Nothing.labels(&plain, &off, Some(7)).unwrap_err().to_string().contains("to lead to"));
         assert!(said(Asked::Usual, &plain, &on).contains("without a condition"));
         assert!(said(Asked::Usual, &undropped, &on).contains("cond_dropout = 0"));
         assert!(said(Asked::Nothing, &classes, &on).contains("a label to be led to"));
-        assert!(Asked::Usual.labels(&undropped, &Guidance::scale(1.0)).is_ok());
+        assert!(Asked::Usual.labels(&undropped, &Guidance::scale(1.0), None).is_ok());
     }
 }

@@ -6,6 +6,7 @@ use difusi_process::{Guidance, NoiseSource, Plan, SampleConfig, SampleStep, mix,
 use difusi_store::{HostTensor, Picture};
 
 use super::asked::{check_label, cond};
+use super::guide::Guide;
 use super::{SamplerOptions, Start, fraction};
 use crate::canvas::{Canvas, pictures};
 use crate::config::Drawing;
@@ -55,7 +56,8 @@ impl DiffusionSampler {
             (_, None) => (canvas.diffusion.plan(&config)?, None, None),
         };
         let task = model.diffusion()?.task;
-        let labels = options.asked.labels(task, &config.guidance)?;
+        let led = options.guide.as_ref().map(Guide::classes);
+        let labels = options.asked.labels(task, &config.guidance, led)?;
         if let Some(negative) = options.negative {
             check_label(negative, task.network.classes().unwrap_or_default())?;
         }
@@ -93,7 +95,10 @@ impl DiffusionSampler {
             Start::Pictures { t, .. } => self.mixed(*t, first..first + count)?,
         };
         let negative = self.options.negative.map(|label| Cond::labels(std::iter::repeat_n(label, count)));
-        let denoiser = self.canvas.denoiser().guided(self.guidance, negative);
+        let mut denoiser = self.canvas.denoiser().guided(self.guidance, negative);
+        if let Some(guide) = &self.options.guide {
+            denoiser = denoiser.classified(guide, guide.scale());
+        }
         let cond = cond(self.labels.as_deref(), first..first + count);
         let mut steps = difusi_process::Sampler::new(&denoiser, &self.plan, x, source, cond);
         for step in steps.by_ref() {

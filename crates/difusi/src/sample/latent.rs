@@ -27,7 +27,7 @@ pub(super) struct LatentSampler {
 
 impl LatentSampler {
     pub(super) fn new(model: &Model, options: SamplerOptions, device: &Device) -> Result<Self, Error> {
-        let SamplerOptions { count, batch, seed, start, size, config, scheduler, asked, negative } = options;
+        let SamplerOptions { count, batch, seed, start, size, config, scheduler, asked, guide, negative } = options;
         let title = model.card.task.title();
         let Drawing::Latent(sample) = config else {
             let accepted = format!("those of {title}");
@@ -40,7 +40,7 @@ impl LatentSampler {
             let accepted = format!("{}, the only one of {title}", model.card.size());
             return Err(Error::value("the picture size", size, accepted));
         }
-        if matches!(asked, Asked::Labels(_)) || negative.is_some() {
+        if matches!(asked, Asked::Labels(_)) || guide.is_some() || negative.is_some() {
             return Err(Error::value("the label", "given", format!("no labels with {title}")));
         }
         if scheduler.is_some() {

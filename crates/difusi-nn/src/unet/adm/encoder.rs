@@ -67,6 +67,14 @@ impl EncoderConfig {
         self.adm().check_size(key, size)
     }
 
+    /// Bytes of activations that training keeps for one image: an estimate, half of what the U-Net of these blocks keeps.
+    ///
+    /// # Errors
+    /// As [`EncoderConfig::init`].
+    pub fn training_bytes(&self, size: ImageSize) -> Result<usize, NnError> {
+        Ok(self.adm().cost(size)?.training_bytes / 2)
+    }
+
     /// A network for images of `size` with initial weights from `noise`: the same bits everywhere.
     ///
     /// # Errors
