@@ -201,5 +201,5 @@ fn folders_of_diffusers() {
     std::fs::create_dir(place.path("photos")).unwrap();
     assert!(place.fails(2, &["convert", "a", "photos/", "--overwrite"]).contains("no folder of diffusers"));
     place.train("r", 2, &[]);
-    assert!(place.fails(1, &["convert", "r", "other/"]).contains("model.kind"));
+    assert!(place.fails(2, &["convert", "r", "other/"]).contains("model.kind"));
 }
