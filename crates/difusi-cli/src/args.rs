@@ -2,6 +2,7 @@
 
 mod asking;
 mod compare;
+mod data;
 mod edit;
 mod eval;
 
@@ -18,6 +19,7 @@ use difusi::{
 
 pub(crate) use asking::AskArgs;
 pub(crate) use compare::CompareArgs;
+pub(crate) use data::DataCommand;
 pub(crate) use edit::EditArgs;
 pub(crate) use eval::{Dequantise, EvalArgs, SplitKind};
 
@@ -129,7 +131,7 @@ pub(crate) struct BenchArgs {
 }
 
 /// Which model, for every command that takes one.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct ModelArgs {
     /// A run folder, a safetensors file, a peer's checkpoint (.pt), or a folder of diffusers.
     #[arg(value_name = "MODEL")]
@@ -144,7 +146,7 @@ pub(crate) struct ModelArgs {
     pub(crate) weights: String,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct SampleArgs {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
@@ -158,6 +160,11 @@ pub(crate) struct SampleArgs {
 
     #[command(flatten)]
     pub(crate) asking: AskArgs,
+
+    /// Draw everything under each of these thresholds of x_0, a block of rows for each; with several scales of guidance also a chart of
+    /// how much saturates. `--set threshold.quantile=0.95` is the dynamic one's.
+    #[arg(long, value_enum, value_name = "KINDS", value_delimiter = ',')]
+    pub(crate) thresholds: Vec<ThresholdKind>,
 
     /// Sample as diffusers does with this scheduler_config.json (or the folder of its pipeline): its timesteps, solver and threshold.
     /// `--steps` and `--eta` are its arguments; `difusi convert MODEL scheduler_config.json` writes one.
@@ -230,6 +237,27 @@ pub(crate) struct SolverArgs {
     pub(crate) overrides: Vec<String>,
 }
 
+/// What may happen to a predicted x_0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ThresholdKind {
+    /// Nothing.
+    None,
+    /// Clipped to the range of pictures.
+    Static,
+    /// Clipped at a quantile of each picture and divided by it.
+    Dynamic,
+}
+
+impl ThresholdKind {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Static => "static",
+            Self::Dynamic => "dynamic",
+        }
+    }
+}
+
 /// Sources of sampling noise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum RngKind {
@@ -251,46 +279,6 @@ pub(crate) struct PredictArgs {
     /// Where to write `y` [B, C, H, W].
     #[arg(short, long, value_name = "out.safetensors")]
     pub(crate) output: PathBuf,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum DataCommand {
-    /// What a data set is: kind, counts, sizes, classes, broken files.
-    Info {
-        /// A folder, an idx or CIFAR file, or `digits`.
-        path: PathBuf,
-    },
-    /// Draw a grid of a data set's pictures.
-    Preview {
-        /// A folder, an idx or CIFAR file, or `digits`.
-        path: PathBuf,
-        /// Where to write the grid.
-        #[arg(short, long, value_name = "FILE.png", default_value = "preview.png")]
-        output: PathBuf,
-        /// How many pictures.
-        #[arg(short = 'n', long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4096))]
-        count: u32,
-        /// Height and width of each picture (default: the data's own, 64x64 for folders).
-        #[arg(long, value_names = ["HEIGHT", "WIDTH"], num_args = 2)]
-        size: Option<Vec<usize>>,
-        /// Which pictures, and the handwriting of `digits`.
-        #[arg(long, default_value_t = 0)]
-        seed: u64,
-        /// Enlarge pixels by this whole factor.
-        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=32))]
-        scale: u8,
-    },
-    /// Download a data set into the cache (or `--out`): mnist, fashion-mnist or cifar10.
-    Fetch {
-        /// mnist, fashion-mnist or cifar10; or inception, the weights of the FID network.
-        name: String,
-        /// Where to put it (default: the cache that `train` looks into).
-        #[arg(short, long, value_name = "DIR")]
-        out: Option<PathBuf>,
-        /// Base address to fetch the same file names from, instead of the official mirrors.
-        #[arg(long, value_name = "URL")]
-        mirror: Option<String>,
-    },
 }
 
 #[derive(Debug, Args)]

@@ -16,6 +16,7 @@ pub(crate) fn options(args: &SampleArgs, model: &Model, own: &LatentSample) -> a
         ("--eta", solver.eta.is_some()),
         ("--label", args.asking.label.is_some()),
         ("--guidance", !args.asking.guidance.is_empty()),
+        ("--thresholds", !args.thresholds.is_empty()),
         ("--classifier", args.asking.classifier.is_some()),
         ("--negative", args.asking.negative.is_some()),
         ("--scheduler", args.scheduler.is_some()),

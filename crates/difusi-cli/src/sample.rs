@@ -1,10 +1,12 @@
 //! `difusi sample`.
 
+mod ladder;
+
 use std::path::{Path, PathBuf};
 
 use difusi::core::ImageSize;
 use difusi::process::SampleConfig;
-use difusi::store::{self, Panel, PanelRow, Picture};
+use difusi::store::{self, Picture};
 use difusi::{
     Device, DiffusionTask, Drawing, Model, OpenModel, Sampler, SamplerOptions, SchedulerRun, Start, override_sample,
     pictures, read_scheduler, save_grid,
@@ -47,8 +49,8 @@ pub(crate) fn sample(args: &SampleArgs, device: &Device, json: bool) -> anyhow::
         }
     }
     let model = open(&args.model, device)?;
-    if args.asking.guidance.len() > 1 {
-        return ladder(args, &model, (device, json));
+    if args.asking.guidance.len() > 1 || args.thresholds.len() > 1 {
+        return ladder::ladder(args, &model, (device, json));
     }
     let options = options(args, &model, args.asking.guidance.first().copied(), device)?;
     let sampler = Sampler::new(&model, options, device)?;
@@ -66,36 +68,6 @@ pub(crate) fn sample(args: &SampleArgs, device: &Device, json: bool) -> anyhow::
         written.push(path.clone());
     }
     told(&written, all.len(), args.seed, &model, json);
-    Ok(())
-}
-
-/// The same noise at several scales of guidance: a row for each, a column for each picture.
-fn ladder(args: &SampleArgs, model: &Model, (device, json): (&Device, bool)) -> anyhow::Result<()> {
-    for (flag, given) in [
-        ("--strip", args.strip.is_some()),
-        ("--gif", args.gif.is_some()),
-        ("--scheduler", args.scheduler.is_some()),
-        ("another -o than a .png", !matches!(Output::of(&args.output)?, Output::Grid)),
-    ] {
-        if given {
-            return Err(usage(format!("{flag} is for one scale of guidance; with several, each is a row of one grid")));
-        }
-    }
-    let (asked, _) = args.asking.asked()?;
-    let columns = asked.count(&model.card.task);
-    let mut rows = Vec::new();
-    for scale in &args.asking.guidance {
-        let mut options = options(args, model, Some(*scale), device)?;
-        options.count = args.count.map_or(columns, |n| n as usize);
-        let (all, _) = draw(&Sampler::new(model, options, device)?, args)?;
-        let pictures = all.iter().map(|p| p.upscaled(usize::from(args.scale))).collect();
-        rows.push(PanelRow { label: format!("guidance {scale}"), pictures });
-    }
-    let count: usize = rows.iter().map(|row| row.pictures.len()).sum();
-    let text = metadata(args.seed, model);
-    let text: Vec<(&str, &str)> = text.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-    store::write_png(&args.output, &Panel::new(rows).draw()?, &text)?;
-    told(std::slice::from_ref(&args.output), count, args.seed, model, json);
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use difusi::{Asked, Device, Guide, Model, OpenModel};
 
 use crate::usage::usage;
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct AskArgs {
     /// Class to draw (3), several in turn (0..9, both ends included, or 0,3,5), or none for no class in particular. Default: each class in
     /// turn, of a model that was trained with labels.

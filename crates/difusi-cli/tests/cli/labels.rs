@@ -32,6 +32,16 @@ fn labels_are_drawn() {
     assert!(close(&guided, &draw(&["--label", "5", "--guidance", "3", "--batch", "3"])));
     place.ok(&["sample", "c", "--labels", "0,3,7", "--guidance", "1,2,4", "-o", "grid.png"]);
     let grid = read_png(&place.path("grid.png")).unwrap();
+    let ladder =
+        ["sample", "c", "--labels", "1,2", "--guidance", "1,8", "--thresholds", "none,static,dynamic", "-o", "t.png"];
+    let found = place.json(&[&ladder[..], &["--set", "threshold.quantile=0.9"]].concat());
+    let rows = found["rows"].as_array().unwrap();
+    assert!(
+        rows.len() == 6 && rows.iter().all(|r| (0.0..=1.0).contains(&r["saturation"].as_f64().unwrap())),
+        "{found}"
+    );
+    assert_eq!((&rows[0]["threshold"], &rows[5]["threshold"]), (&"none".into(), &"dynamic".into()));
+    assert!(place.path("t-saturation.png").exists());
     assert!(grid.width() > 3 * 8 && grid.height() > 3 * 8, "{grid:?}");
 }
 
