@@ -1,6 +1,6 @@
 //! The U-Net of Ho et al. and ADM in runs, and in the files of diffusers and guided-diffusion. The golden files are made by
 //! xtask/golden/adm_golden.py.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -118,7 +118,7 @@ mod tests {
     use burn::tensor::bf16;
 
     use super::*;
-    use crate::kernel::check::{check, stored, wide};
+    use crate::kernel::check::{Case, check, stored, wide};
 
     fn all<E: Stored>([images, channels]: [usize; 2], inputs: &[Vec<f64>]) -> Vec<Vec<f64>> {
         let (x, rows, dy) = (stored::<E>(&inputs[0]), stored::<E::F>(&inputs[1]), stored::<E>(&inputs[2]));
@@ -131,7 +131,7 @@ mod tests {
         for (images, pixels, channels) in [(2, 5, 7), (1, 300, 16), (3, 4, 50), (2, 1, 1)] {
             let shape = [images, channels];
             let sizes = [images * pixels * channels, images * channels, images * pixels * channels];
-            let cases: [&dyn Fn(&[Vec<f64>]) -> Vec<Vec<f64>>; 3] =
+            let cases: [Case<'_>; 3] =
                 [&|x| all::<f64>(shape, x), &|x| all::<f32>(shape, x), &|x| all::<bf16>(shape, x)];
             check(cases, &sizes, &format!("{images} images of {pixels} pixels, {channels} channels"));
         }

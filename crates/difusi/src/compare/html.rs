@@ -167,9 +167,12 @@ fn latents(shown: &[Shown<'_>]) -> Markup {
     }
 }
 
+/// A number of what was measured.
+type OfMember = fn(&Measured) -> f64;
+
 /// How much the GAN's seed decides.
 fn luck(report: &Report, shown: &[Shown<'_>]) -> Result<Markup, Error> {
-    let figures: [(&str, fn(&Measured) -> f64); 3] = [
+    let figures: [(&str, OfMember); 3] = [
         ("FID", |m| m.quality.fid.value),
         ("precision", |m| m.quality.precision.value),
         ("recall", |m| m.quality.recall.value),
