@@ -74,7 +74,7 @@ impl Data {
 /// The config of a member, before its number of steps is known.
 pub(super) fn config_of(member: Member, data: &Data, seed: u64, overrides: &[String]) -> Result<RunConfig, Error> {
     let mut own = overrides_of(member.family.name(), overrides);
-    own.push(format!("train.seed={}", seed + member.repeat));
+    own.push(format!("train.seed={}", seed.wrapping_add(member.repeat)));
     preset(member.family.preset(), data, &own)
 }
 
@@ -177,7 +177,7 @@ pub(super) fn median(values: &[f64]) -> Option<f64> {
 
 /// Steps after which a grid is drawn: VAEs are often shown after 10, 30 and 70 epochs, so a seventh, three sevenths and all of it.
 pub(super) fn milestones(steps: u64) -> Vec<u64> {
-    let mut at: Vec<u64> = [1, 3, 7].iter().map(|k| (steps * k / 7).max(1)).collect();
+    let mut at: Vec<u64> = [1, 3, 7].iter().map(|k| ((u128::from(steps) * k / 7) as u64).max(1)).collect();
     at.dedup();
     at
 }
