@@ -71,8 +71,8 @@ pub struct TrainConfig {
     /// Pictures drawn and compared in an evaluation; 2 or more. FID is biased upwards for few. Default 2048.
     pub eval_images: usize,
     /// What sees features in pictures, a name that `difusi eval --features` takes: `"pixels"` (grey, 8x8), `"pixels:SIDE"`,
-    /// `"inception"` (after `difusi data fetch inception`), `"inception:FILE"`, `"mnist-cnn:FILE"`, `"resnet20:FILE"` or a file of such
-    /// weights. Default `"pixels"`.
+    /// `"inception"` (after `difusi data fetch inception`), `"inception:FILE"`, `"mnist-cnn:FILE"`, `"resnet20:FILE"`, a file of such
+    /// weights, or the run folder or model file of a classifier that was trained here. Default `"pixels"`.
     pub eval_features: String,
     /// Checkpoints kept, the newest; 1 or more. Default 3.
     pub keep: usize,

@@ -189,7 +189,7 @@ impl TaskParts {
         let known = Pixels::named(name).map_or_else(|| name.parse::<FeatureSource>().is_ok(), |found| found.is_ok());
         if !known {
             let accepted = "pixels, pixels:SIDE (1 to 64), inception, inception:FILE, mnist-cnn:FILE, resnet20:FILE or a FILE of \
-                            such weights";
+                            such weights, or the RUN of a classifier";
             errors.push(ConfigError::value("train.eval_features", format!("\"{name}\""), accepted));
         }
         errors
