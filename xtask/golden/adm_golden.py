@@ -8,6 +8,8 @@ Writes to crates/difusi-nn/tests/golden:
   adm_diffusers.safetensors, adm_guided.safetensors
       for each case inputs and output only: the weights come from a formula that the test also knows (see `formula`); the arguments
       stand in the metadata under "cases", as JSON, with the names and shapes of the tensors
+  adm_classifier.safetensors
+      the same of a classifier of guided-diffusion: log-probabilities, and the gradient in x of those of two labels
   adm_names.json
       arguments, and names and shapes of the tensors, of the published networks
 and to crates/difusi/tests/golden:
@@ -160,6 +162,25 @@ def guided_cases(script_util):
     save_file(tensors, NN / "adm_guided.safetensors", {"cases": json.dumps(meta)})
 
 
+CLASSIFIER = dict(image_size=64, classifier_width=32, classifier_depth=1, classifier_attention_resolutions="32,8", num_classes=10)
+
+
+def classifier_case(script_util):
+    """Classes are a constant there: the last map is made anew."""
+    args = dict(script_util.classifier_defaults(), **CLASSIFIER)
+    count = args.pop("num_classes")
+    net = script_util.create_classifier(**args)
+    net.out[2].c_proj = torch.nn.Conv1d(net.out[2].c_proj.in_channels, count, 1)
+    fill(net)
+    x = torch.from_numpy(uniforms("x", 2 * 3 * 64 * 64).astype(np.float32)).reshape(2, 3, 64, 64).requires_grad_()
+    t, labels = torch.tensor([3.0, 999.0]), torch.tensor([4, 1])
+    log = torch.log_softmax(net(x, t), 1)
+    log[range(2), labels].sum().backward()
+    print(f"{'classifier':14} log p {log.detach().min():.3f} to {log.detach().max():.3f}, |grad| {x.grad.abs().max():.2e}")
+    tensors = dict(t=t, labels=labels.float(), y=log.detach().contiguous(), gradient=x.grad[:, :, ::4, ::4].contiguous())
+    save_file(tensors, NN / "adm_classifier.safetensors", {"args": json.dumps(CLASSIFIER), "tensors": json.dumps(shapes(net))})
+
+
 def names(script_util):
     with torch.device("meta"):
         nets = {
@@ -198,6 +219,7 @@ def main():
 
     diffusers_cases()
     guided_cases(script_util)
+    classifier_case(script_util)
     names(script_util)
     pipeline()
 

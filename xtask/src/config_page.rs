@@ -41,6 +41,7 @@ const PARTS: &[(&str, &str, &str)] = &[
     ("`sample.solver.predictor`", "difusi-process/src/solver/reverse_sde.rs", "Predictor"),
     ("`sample.solver.step_size`", "difusi-process/src/score.rs", "StepSize"),
     ("`sample.grid`", "difusi-process/src/grid/mod.rs", "Grid"),
+    ("`sample.guidance`", "difusi-process/src/guidance.rs", "Guidance"),
     ("`sample.threshold`", "difusi-process/src/threshold.rs", "Threshold"),
 ];
 

@@ -50,6 +50,9 @@ fn value(name: &str, r: &BenchReport) -> serde_json::Value {
         "train_peak_mib": r.train_peak_mib, "peak_mib": r.peak_mib,
         "run_step_ms": r.prediction.step_ms, "predicted_training_s": r.prediction.training_s,
         "predicted_sampling_s": r.prediction.sampling_s,
+        "guidance": r.guided.as_ref().map(|g| serde_json::json!({
+            "batch": g.batch, "plain_ms": g.plain.median_ms, "guided_ms": g.guided.median_ms, "double_ms": g.double.median_ms,
+            "over_plain": g.over_plain(), "over_double": g.over_double() })),
         "profiled_step_ms": r.profiled_ms, "everything_else_ms": r.everything_else_ms(), "ops": ops,
     })
 }
@@ -85,6 +88,16 @@ fn summary(name: &str, config: &RunConfig, r: &BenchReport) {
     outln!("                {:.0} GFLOP/s{}", r.gflops(), share(r.gflops()));
     outln!("forward:        {}, batch {}, {}", spread(&r.forward), r.forward_batch, r.forward_precision);
     outln!("                {:.0} GFLOP/s{}", r.forward_gflops(), share(r.forward_gflops()));
+    if let Some(g) = &r.guided {
+        outln!("guided step:    {}, batch {}", spread(&g.guided), g.batch);
+        outln!(
+            "                {:.3} of an unguided step, {:.3} of one of {} pictures (medians of {} runs by turns)",
+            g.over_plain(),
+            g.over_double(),
+            2 * g.batch,
+            g.guided.all_ms.len()
+        );
+    }
     outln!("ceiling:        {ceiling}: f32 multiply-adds alone, measured now");
     the_run(config, r);
 }

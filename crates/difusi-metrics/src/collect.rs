@@ -6,7 +6,7 @@
 use std::str::FromStr;
 
 use crate::{
-    FeatureExtractor, Features, Gaussian, ImageBatch, InceptionScore, MetricsError, Moments, Score, Spectrum,
+    Agreement, FeatureExtractor, Features, Gaussian, ImageBatch, InceptionScore, MetricsError, Moments, Score, Spectrum,
     SpectrumSums, Statistics, score,
 };
 
@@ -30,11 +30,13 @@ pub enum Metric {
     Spectrum,
     /// Mean distance of the features of two pictures.
     Diversity,
+    /// Share of the pictures that a classifier takes for what they were asked to be.
+    Labels,
 }
 
 impl Metric {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Fid,
         Self::Kid,
         Self::InceptionScore,
@@ -42,6 +44,7 @@ impl Metric {
         Self::Sfid,
         Self::Spectrum,
         Self::Diversity,
+        Self::Labels,
     ];
 
     /// The name in commands and reports.
@@ -54,6 +57,7 @@ impl Metric {
             Self::Sfid => "sfid",
             Self::Spectrum => "spectrum",
             Self::Diversity => "diversity",
+            Self::Labels => "labels",
         }
     }
 
@@ -120,6 +124,8 @@ pub struct Summary {
     pub score: Option<Score>,
     /// The power spectrum.
     pub spectrum: Option<Spectrum>,
+    /// Labels asked for and labels found.
+    pub agreement: Option<Agreement>,
 }
 
 impl Summary {
@@ -160,6 +166,7 @@ pub struct Collector<'a> {
     spatial: Option<Moments>,
     score: Option<InceptionScore>,
     spectrum: Option<SpectrumSums>,
+    agreement: Option<Agreement>,
 }
 
 impl<'a> Collector<'a> {
@@ -174,6 +181,11 @@ impl<'a> Collector<'a> {
             (true, Some(classes)) => Some(InceptionScore::new(classes, score::SPLITS)),
             (true, None) => return Err(lacks("no classifier, so there is no Inception Score (`is`); take another")),
         };
+        let agreement = match (options.any(&[Metric::Labels]), extractor.classes()) {
+            (false, _) => None,
+            (true, Some(classes)) => Some(Agreement::new(classes)),
+            (true, None) => return Err(lacks("no classifier, which `labels` would ask; take another")),
+        };
         let spatial = match (options.any(&[Metric::Sfid]), extractor.spatial_dim()) {
             (true, None) => return Err(lacks("no spatial features, so there is no `sfid`; take another")),
             (wanted, dim) => dim.filter(|_| wanted || options.statistics).map(Moments::new),
@@ -182,7 +194,7 @@ impl<'a> Collector<'a> {
         let keeps = options.metrics.iter().any(|m| m.keeps_features());
         Ok(Self {
             extractor,
-            extracts: mean || keeps || score.is_some() || spatial.is_some(),
+            extracts: mean || keeps || score.is_some() || agreement.is_some() || spatial.is_some(),
             keep: if keeps { options.keep } else { 0 },
             kept: Vec::new(),
             count: 0,
@@ -190,6 +202,7 @@ impl<'a> Collector<'a> {
             spatial,
             score,
             spectrum: options.any(&[Metric::Spectrum]).then(SpectrumSums::default),
+            agreement,
         })
     }
 
@@ -229,10 +242,15 @@ impl<'a> Collector<'a> {
             self.check("spatial features", values, images.count * self.extractor.spatial_dim().unwrap_or_default())?;
             self.spatial.iter_mut().for_each(|moments| moments.push(values));
         }
-        if self.score.is_some() {
+        if self.score.is_some() || self.agreement.is_some() {
             let values = found.probabilities.as_deref().unwrap_or_default();
             self.check("probabilities", values, images.count * self.extractor.classes().unwrap_or_default())?;
             self.score.iter_mut().for_each(|score| score.push(values));
+            if let Some(agreement) = &mut self.agreement {
+                let accepted = "pictures that are drawn by a model for labels, or a data set with labels, as `labels` compares them";
+                let absent = || MetricsError::value("the labels of the pictures", "absent", accepted);
+                agreement.push(values, images.labels.as_deref().ok_or_else(absent)?)?;
+            }
         }
         Ok(())
     }
@@ -262,6 +280,7 @@ impl<'a> Collector<'a> {
             kept: self.kept,
             score: self.score.map(|s| s.finish()).transpose()?,
             spectrum: self.spectrum.map(|s| s.finish()).transpose()?,
+            agreement: self.agreement,
         })
     }
 }

@@ -15,6 +15,8 @@ pub struct ImageBatch {
     pub channels: usize,
     /// `[count * height * width * channels]`, channels last.
     pub bytes: Vec<u8>,
+    /// What each picture is meant to be, 0-based; `None` where that is not known.
+    pub labels: Option<Vec<u32>>,
 }
 
 impl ImageBatch {
@@ -31,7 +33,14 @@ impl ImageBatch {
             let accepted = format!("whole pictures of {height}x{width} with {channels} channels");
             return Err(MetricsError::value("the pictures", format!("{} bytes", bytes.len()), accepted));
         }
-        Ok(Self { count: bytes.len() / one, height, width, channels, bytes })
+        Ok(Self { count: bytes.len() / one, height, width, channels, bytes, labels: None })
+    }
+
+    /// With what each picture is meant to be; a picture without a label leaves all without.
+    #[must_use]
+    pub fn with_labels(self, labels: impl IntoIterator<Item = Option<u32>>) -> Self {
+        let labels: Option<Vec<u32>> = labels.into_iter().collect();
+        Self { labels, ..self }
     }
 
     /// `[H, W, C]` of each picture.

@@ -1,7 +1,7 @@
 //! From what was collected to numbers.
 
 use crate::{
-    Features, Gaussian, Kid, KidOptions, Metric, MetricsError, PrecisionRecall, Score, Spectrum, Summary,
+    Agreement, Features, Gaussian, Kid, KidOptions, Metric, MetricsError, PrecisionRecall, Score, Spectrum, Summary,
     frechet_distance, kid, mean_pairwise_distance, precision_recall,
 };
 
@@ -60,6 +60,8 @@ pub struct Verdict {
     pub diversity: Option<f64>,
     /// The same of the reference.
     pub reference_diversity: Option<f64>,
+    /// How many of the pictures are what they were asked to be.
+    pub agreement: Option<Agreement>,
     /// What a person should know.
     pub notes: Vec<String>,
 }
@@ -125,6 +127,7 @@ impl Sides<'_> {
                 v.spectrum = Some(pictures.spectrum.clone().ok_or_else(|| absent(metric))?);
                 v.reference_spectrum = reference.and_then(|r| r.spectrum.clone());
             }
+            Metric::Labels => v.agreement = Some(pictures.agreement.clone().ok_or_else(|| absent(metric))?),
             Metric::Diversity => {
                 let of = |s: &Summary| mean_pairwise_distance(s.kept().map_err(|_| absent(metric))?.first(PAIRWISE));
                 v.diversity = Some(of(pictures)?);

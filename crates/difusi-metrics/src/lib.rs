@@ -1,7 +1,7 @@
 //! How good pictures are, by numbers.
 //!
 //! A [`FeatureExtractor`] turns pictures into features; everything else here is arithmetic on features, in f64 on the host:
-//! [`frechet_distance`] (FID, sFID), [`kid()`], [`InceptionScore`], [`precision_recall`], [`Nearest`], [`mean_pairwise_distance`], and
+//! [`frechet_distance`] (FID, sFID), [`kid()`], [`InceptionScore`], [`Agreement`], [`precision_recall`], [`Nearest`], [`mean_pairwise_distance`], and
 //! [`SpectrumSums`] of the pictures themselves. A [`Collector`] gathers what they need in one pass, [`judge()`] asks them all.
 //! [`Statistics`] are files that others read and write too.
 //!
@@ -9,6 +9,7 @@
 //!
 //! Deliberately absent: networks (difusi-nn), where pictures come from (difusi), printing.
 
+mod agreement;
 mod bootstrap;
 mod collect;
 mod error;
@@ -29,6 +30,7 @@ mod source;
 mod spectrum;
 mod statistics;
 
+pub use agreement::{Agreement, ClassCount};
 pub use bootstrap::frechet_deviation;
 pub use collect::{CollectOptions, Collector, KEEP, Metric, Summary};
 pub use error::MetricsError;

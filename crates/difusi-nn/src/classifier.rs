@@ -13,6 +13,7 @@ use crate::baselines::{Pyramid, groups};
 use crate::error::{ConfigIssue, NnError};
 use crate::layers::{Conv2d, GroupNorm, Init, Linear, PixelUnshuffle};
 use crate::unet::adm::EncoderConfig;
+use crate::unet::ddp::PerStage;
 
 /// A residual classifier.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,6 +40,10 @@ pub struct ClassifierConfig {
     /// With `noisy`, the width of a head of attention; it must divide the last stage's width. Default 32.
     #[serde(default = "head_width", skip_serializing_if = "is_usual_head_width")]
     pub head_width: usize,
+    /// With `noisy`, whether there is attention after each block of a stage; one value, or one per stage, outermost first. Default the
+    /// innermost stage alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attention: Option<PerStage<bool>>,
 }
 
 fn dim() -> usize {
@@ -81,13 +86,13 @@ impl ClassifierConfig {
     pub fn new(classes: usize) -> Self {
         let (dim, dim_mults, channels) = (dim(), dim_mults(), channels());
         let (res_blocks, head_width) = (res_blocks(), head_width());
-        Self { classes, dim, dim_mults, channels, noisy: false, res_blocks, head_width }
+        Self { classes, dim, dim_mults, channels, noisy: false, res_blocks, head_width, attention: None }
     }
 
     /// The network of noisy images that it describes, where it does.
     pub fn encoder(&self) -> Option<EncoderConfig> {
-        let Self { classes, dim, dim_mults, channels, noisy, res_blocks, head_width } = self.clone();
-        noisy.then_some(EncoderConfig { classes, dim, dim_mults, channels, res_blocks, head_width })
+        let Self { classes, dim, dim_mults, channels, noisy, res_blocks, head_width, attention } = self.clone();
+        noisy.then_some(EncoderConfig { classes, dim, dim_mults, channels, res_blocks, head_width, attention })
     }
 
     fn pyramid(&self) -> Pyramid<'_> {
@@ -100,13 +105,14 @@ impl ClassifierConfig {
             Some(encoder) => encoder.check(),
             None => self.pyramid().check(),
         };
-        for (key, value, usual) in
-            [("res_blocks", self.res_blocks, res_blocks()), ("head_width", self.head_width, head_width())]
-        {
-            if !self.noisy && value != usual {
+        let mut of_noise = |key: &str, value: &dyn std::fmt::Debug, is_usual: bool| {
+            if !self.noisy && !is_usual {
                 issues.push(ConfigIssue::new(key, value, "no such key, or `noisy = true`, whose network has it"));
             }
-        }
+        };
+        of_noise("res_blocks", &self.res_blocks, self.res_blocks == res_blocks());
+        of_noise("head_width", &self.head_width, self.head_width == head_width());
+        of_noise("attention", &self.attention, self.attention.is_none());
         if !(2..=65_536).contains(&self.classes) {
             issues.push(ConfigIssue::new("classes", self.classes, "a whole number from 2 to 65536"));
         }

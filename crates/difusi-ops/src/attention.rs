@@ -2,9 +2,12 @@
 //!
 //! Full: arXiv:1706.03762 eq. 1. Linear: arXiv:1812.01243, with the scaling of denoising-diffusion-pytorch's `LinearAttention`.
 //! Learned keys and values beside the tokens' own ("memory"): arXiv:1907.01470.
-//! Deliberately absent: masks, dropout, projections (those are 1x1 convolutions of the network).
+//! Tokens that are hidden (padding): [`attention_where`]. Deliberately absent: other masks, dropout, projections (those are 1x1 convolutions of the network).
 
-use burn::{backend::Dispatch, tensor::Tensor};
+use burn::{
+    backend::Dispatch,
+    tensor::{Tensor, TensorData},
+};
 
 use crate::{
     composed,
@@ -101,4 +104,33 @@ pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, kind: AttentionKind) 
     let (k, v) = (as_in(k, &q), as_in(v, &q));
     let [q, k, v] = [q, k, v].map(Tensor::into_dispatch);
     Tensor::from_dispatch(Dispatch::ternary(q, k, v, Ternary::Attention(kind)))
+}
+
+/// What a hidden key scores: nothing beside any other.
+const HIDDEN: f64 = -1e9;
+
+/// [`AttentionKind::Full`] attention of queries to the keys that are `seen` `[B * M]`, the same for all heads: `q` `[B, heads, N, D]`; `k`, `v`
+/// `[B, heads, M, D]` -> `[B, heads, N, D]`. An image whose keys are all hidden sees all of them evenly.
+///
+/// One more number in queries and keys carries the mask, so this is [`attention`] with its gradients.
+///
+/// # Panics
+/// On shapes that do not fit.
+pub fn attention_where(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, seen: &[bool]) -> Tensor<4> {
+    let ([batch, heads, _, depth], [_, _, keys, _]) = (q.dims(), k.dims());
+    assert!(seen.len() == batch * keys, "{} marks for {batch} sequences of {keys} keys", seen.len());
+    if seen.iter().all(|seen| *seen) {
+        return attention(q, k, v, AttentionKind::Full);
+    }
+    // Scores are divided by the root of one more than D.
+    let root = ((depth + 1) as f64).sqrt();
+    let told: Vec<f32> = seen.iter().map(|seen| if *seen { 0.0 } else { HIDDEN as f32 }).collect();
+    let told = Tensor::<4>::from_data(TensorData::new(told, [batch, 1, keys, 1]), &q.device());
+    let told = as_in(told.expand([batch, heads, keys, 1]), &q);
+    let [k, v] = [k, v].map(|x| as_in(x, &q));
+    let one = q.clone().narrow(3, 0, 1).ones_like() * root;
+    let none = v.clone().narrow(3, 0, 1).zeros_like();
+    let q = Tensor::cat(vec![q * (root / (depth as f64).sqrt()), one], 3);
+    let y = attention(q, Tensor::cat(vec![k, told], 3), Tensor::cat(vec![v, none], 3), AttentionKind::Full);
+    y.narrow(3, 0, depth)
 }

@@ -33,7 +33,9 @@ mod rules;
 mod simd;
 
 pub use adam::{AdamState, AdamStep, Average, Gradient, WeightDecay};
-pub use attention::{AttentionKind, LinearAttentionWeights, attention, linear_attention_layer, self_attention};
+pub use attention::{
+    AttentionKind, LinearAttentionWeights, attention, attention_where, linear_attention_layer, self_attention,
+};
 #[doc(hidden)]
 pub use buffer::scratch_apart;
 pub use ceiling::{ceiling_gflops, vector_unit};

@@ -36,7 +36,8 @@ pub struct DiffusionConfig {
     pub offset_noise: f64,
     /// Bend the schedule so that the last step is pure noise (arXiv:2305.08891). Not with `epsilon`. Default false.
     pub zero_terminal_snr: bool,
-    /// What the network is told of each image besides the time: `"none"` or its `"label"`. Default none.
+    /// What the network is told of each image besides the time: `"none"`, its `"label"`, or `"tokens"` (through the library only: no data
+    /// set here has them). Default none.
     #[serde(skip_serializing_if = "is_default")]
     pub cond: CondKind,
     /// Share of the images whose condition is dropped in training, so that the network learns the null condition that guidance needs,
@@ -57,6 +58,8 @@ pub enum CondKind {
     None,
     /// The class of the image.
     Label,
+    /// A sequence of tokens that goes with the image, alone or beside a class.
+    Tokens,
 }
 
 /// Ho & Salimans (arXiv:2207.12598), table 1.

@@ -21,7 +21,7 @@ pub enum Threshold {
     },
     /// Per image: s is a quantile of |x_0| over all its numbers, but in `[1, max]`; clip to `[-s, s]` and divide by s.
     Dynamic {
-        /// Share of numbers below s, in [0, 1]. Default 0.95.
+        /// Share of numbers below s, in (0, 1]. Default 0.95.
         #[serde(default = "quantile")]
         quantile: f64,
         /// Largest s, above 0. diffusers defaults to 1, which makes the threshold static. Default none, as in Imagen.
@@ -51,7 +51,7 @@ impl Threshold {
             Self::None {} | Self::Static {} => {}
             Self::Clip { range } => checks.require(*range > 0.0, "threshold.range", range, "a number above 0"),
             Self::Dynamic { quantile, max } => {
-                checks.require((0.0..=1.0).contains(quantile), "threshold.quantile", quantile, "a number in [0, 1]");
+                checks.require(*quantile > 0.0 && *quantile <= 1.0, "threshold.quantile", quantile, "a number in (0, 1]");
                 if let Some(max) = max {
                     checks.require(*max > 0.0, "threshold.max", max, "a number above 0");
                 }

@@ -65,7 +65,7 @@ impl Diffusion {
         let self_condition = noise.stream(Draw::SelfCondition, at.step, 0).uniform() < SELF_CONDITION_RATE;
         let dropout = Some(Dropout { noise, first_image: at.images_seen });
         let drawn = self.inputs(batch, drawn, eps);
-        let cond = self.with_dropped(drawn.cond, noise, at.images_seen);
+        let cond = self.with_dropped(&drawn.cond, noise, at.images_seen);
         TrainingInputs { self_condition, dropout, cond, ..drawn }
     }
 
@@ -79,21 +79,16 @@ impl Diffusion {
     }
 
     /// Without the conditions that are dropped; which ones depends on the image's number alone.
-    fn with_dropped(&self, cond: Cond, noise: Noise, first: u64) -> Cond {
+    fn with_dropped(&self, cond: &Cond, noise: Noise, first: u64) -> Cond {
         let dropped = |i: usize| noise.stream(Draw::CondDropout, first + i as u64, 0).uniform() < self.cond_dropout;
-        match cond {
-            Cond::Label(labels) => {
-                Cond::Label(labels.into_iter().enumerate().map(|(i, label)| label.filter(|_| !dropped(i))).collect())
-            }
-            other => other,
-        }
+        cond.dropped(&dropped)
     }
 
     fn inputs(&self, batch: Batch, drawn: Vec<DrawnTime>, eps: Tensor<4>) -> TrainingInputs {
         let (levels, importance) = drawn.into_iter().map(|d| (d.level, d.importance)).unzip();
         let cond = match self.cond {
             CondKind::None => Cond::None,
-            CondKind::Label => batch.cond,
+            CondKind::Label | CondKind::Tokens => batch.cond,
         };
         TrainingInputs { x0: batch.x, levels, importance, eps, cond, self_condition: false, dropout: None }
     }

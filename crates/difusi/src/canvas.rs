@@ -61,10 +61,6 @@ impl Canvas {
             let accepted = format!("{channels} (or twice that), to be sampled from");
             return Err(Error::value("the network's number of output channels", outputs, accepted));
         }
-        if task.network.classes().is_some() && !task.network.null_class() {
-            let accepted = "a network that has a class for none, to be drawn from without a class (`difusi predict` takes `labels`)";
-            return Err(Error::value("model.null_class", "false", accepted));
-        }
         // What the model was trained in is a wish where the device may not have it, what is asked for is none.
         let trained = if difusi_ops::has_kernels(device) { model.card.precision } else { Precision::F32 };
         let precision = config.precision.unwrap_or(trained);

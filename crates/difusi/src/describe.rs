@@ -84,12 +84,13 @@ fn card_facts(out: &mut Described, card: &ModelCard) {
 /// What a peer's checkpoint tells by its tensors.
 fn peer(out: &mut Described) {
     let names = || out.tensors.iter().map(|t| t.name.as_str());
-    for (found, of, told) in [
-        (adm::diffusers::is_unet(names()), "diffusers", "its arguments, which stand in a config.json"),
-        (adm::guided::is_unet(names()), "guided-diffusion", "its arguments, which `--config` gives"),
+    for (found, what, told) in [
+        (adm::diffusers::is_unet(names()), "U-Net of diffusers", "its arguments, which stand in a config.json"),
+        (adm::guided::is_unet(names()), "U-Net of guided-diffusion", "its arguments, which `--config` gives"),
+        (adm::guided::is_classifier(names()), "classifier of guided-diffusion", "its arguments, which `--config` gives"),
     ] {
         if found {
-            out.kind = format!("U-Net of {of} ({})", out.kind);
+            out.kind = format!("{what} ({})", out.kind);
             out.fact("not told", told);
             return;
         }

@@ -117,9 +117,10 @@ impl Editor {
     ///
     /// # Errors
     /// Files that are no pictures, a mask of another size than its picture, colours of a model without any, a factor that does not
-    /// divide the size, a strength outside (0, 1], bad sampling values, a solver that cannot run backwards between pictures.
+    /// divide the size, a strength outside (0, 1], bad sampling values, a network that must be told a label, a solver that cannot run backwards between pictures.
     pub fn new(model: &Model, options: EditOptions, device: &Device) -> Result<Self, Error> {
         let EditOptions { edit, resampling, count, batch, seed, size, config } = options;
+        model.diffusion()?.task.needs_no_label("editing")?;
         let size = size.unwrap_or_else(|| model.card.size());
         let canvas = Canvas::new(model, size, &config, batch, device)?;
         let process = &canvas.diffusion.process;

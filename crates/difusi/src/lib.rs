@@ -38,7 +38,7 @@ pub use difusi_process as process;
 pub use difusi_store as store;
 pub use difusi_train as train;
 
-pub use bench::{BenchOptions, BenchProgress, BenchReport, Prediction, Timing, bench};
+pub use bench::{BenchOptions, BenchProgress, BenchReport, GuidedTiming, Prediction, Timing, bench};
 pub use canvas::pictures;
 pub use config::{
     ClassifierTask, ConfigError, ConfigErrors, DiffusionTask, Drawing, FlowTask, GanTask, ModelConfig, RunConfig, Task,

@@ -44,6 +44,14 @@ impl DiffusionNetworkConfig {
         of!(self, network => network.classes)
     }
 
+    /// Width of the tokens that the network is told, where it is told any.
+    pub fn tokens(&self) -> Option<usize> {
+        match self {
+            Self::Unet(_) => None,
+            Self::Adm(adm) => adm.tokens,
+        }
+    }
+
     /// Whether there is a class that stands for none.
     pub fn null_class(&self) -> bool {
         match self {

@@ -142,6 +142,14 @@ impl Sampler {
         self.shape
     }
 
+    /// The label that picture `index` is asked to be, where it is asked for one.
+    pub fn label(&self, index: usize) -> Option<u32> {
+        match &self.kind {
+            Kind::Diffusion(sampler) => sampler.label(index),
+            Kind::Latent(_) => None,
+        }
+    }
+
     /// Number of batches.
     pub fn batches(&self) -> usize {
         match &self.kind {

@@ -9,7 +9,7 @@ use difusi::nn::unet::adm::Resample;
 use difusi::store::pt::{self, PtValue};
 use difusi::store::{HostTensor, TensorMap, read_safetensors, write_safetensors};
 use difusi::{
-    Device, DiffusionNetworkConfig, Model, OpenModel, PredictIo, Run, RunConfig, RunOptions, RunStart, Sampler,
+    Asked, Device, DiffusionNetworkConfig, Model, OpenModel, PredictIo, Run, RunConfig, RunOptions, RunStart, Sampler,
     SamplerOptions, SchedulerRun, Start, describe, predict, presets, read_scheduler,
 };
 use serde_json::{Value, json};
@@ -199,7 +199,7 @@ fn guided_checkpoints() {
         if told {
             let none = PredictIo { labels: vec![], ..io };
             assert!(predict(&model, &none, &Device::flex()).unwrap_err().to_string().contains("labels"));
-            assert!(Sampler::new(&model, SamplerOptions::of(&model), &Device::flex()).is_err());
+            drawn_by_label(&model);
         }
         assert!(describe(&path).unwrap().kind.contains("guided-diffusion"));
     }
@@ -207,6 +207,51 @@ fn guided_checkpoints() {
     let error =
         OpenModel { config: Some(config), ..OpenModel::new(&path) }.open(&Device::flex()).unwrap_err().to_string();
     assert!(error.contains("num_heads") && error.contains("timestep_respacing"), "{error}");
+}
+
+/// A classifier of guided-diffusion opens as one of noisy images and is refused, by name, for pictures of another size.
+#[test]
+fn guided_classifiers() {
+    let file = read_safetensors(&golden("../difusi-nn/tests/golden/adm_classifier.safetensors")).unwrap();
+    let shapes: BTreeMap<String, Vec<usize>> = serde_json::from_str(&file.metadata["tensors"]).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let (path, config) = (dir.path().join("model000007.pt"), dir.path().join("args.json"));
+    let tensors = shapes.iter().map(|(name, shape)| (name.clone(), PtValue::Tensor(formula(name, shape))));
+    pt::write(&path, &PtValue::dict(tensors)).unwrap();
+    assert!(fails(&path).contains("classifier_width"));
+    assert!(describe(&path).unwrap().kind.contains("classifier of guided-diffusion"));
+    let args: Value = serde_json::from_str(&file.metadata["args"]).unwrap();
+    std::fs::write(&config, json!({ "classifier": args, "diffusion": {} }).to_string()).unwrap();
+    let classifier = OpenModel { config: Some(config.clone()), ..OpenModel::new(&path) }.open(&Device::flex()).unwrap();
+    assert_eq!((classifier.card.shape, classifier.card.step), ([64, 64, 3], 7));
+    let own = dir.path().join("own.safetensors");
+    classifier.save(&own).unwrap();
+    assert_eq!(open(&own).card, classifier.card);
+    pipeline(&dir.path().join("theirs"), |name| name);
+    let model = open(&dir.path().join("theirs"));
+    let refused = difusi::Guide::new(&classifier, &model, 1.0, &Device::flex()).unwrap_err().to_string();
+    assert!(refused.contains("the shape of the classifier's pictures") && refused.contains("[8, 12, 3]"), "{refused}");
+    std::fs::write(&config, r#"{ "classifier": { "image_size": 65, "classifier_pool": "spatial" } }"#).unwrap();
+    let error = OpenModel { config: Some(config), ..OpenModel::new(&path) }.open(&Device::flex()).unwrap_err().to_string();
+    assert!(error.contains("image_size") && error.contains("classifier_pool"), "{error}");
+}
+
+/// A network that has no class for none draws its classes, and nothing else.
+fn drawn_by_label(model: &Model) {
+    let draw = |asked| {
+        let mut options = SamplerOptions { count: 2, asked, ..SamplerOptions::of(model) };
+        let difusi::Drawing::Diffusion(sample) = &mut options.config else { panic!("not a diffusion model") };
+        (sample.grid, sample.steps) = (difusi::process::Grid::Leading {}, 2);
+        Sampler::new(model, options, &Device::flex())?.all()
+    };
+    let [a, b] = [1, 2].map(|label| draw(Asked::Labels(vec![label])).unwrap());
+    assert_ne!(a, b);
+    assert_eq!(draw(Asked::Usual).unwrap()[1], a[1]);
+    let told = draw(Asked::Nothing).unwrap_err().to_string();
+    assert!(told.contains("the label") && told.contains("a class"), "{told}");
+    let edit = difusi::Edit::Redraw { image: "x.png".into(), strength: 0.5 };
+    let options = difusi::EditOptions::of(model, edit).unwrap();
+    assert!(difusi::Editor::new(model, options, &Device::flex()).unwrap_err().to_string().contains("null_class"));
 }
 
 fn config(keys: &[&str], steps: u64) -> RunConfig {
@@ -242,6 +287,7 @@ fn runs() {
             "diffusion.prediction=epsilon",
         ][..],
         &["model.classes=10", "diffusion.cond=label", "model.resample=conv_same"],
+        &["model.classes=10", "diffusion.cond=label", "model.null_class=false", "diffusion.cond_dropout=0"],
     ] {
         let dir = tempfile::tempdir().unwrap();
         let [whole, halves] = ["whole", "halves"].map(|name| dir.path().join(name));

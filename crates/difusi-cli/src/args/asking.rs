@@ -20,10 +20,15 @@ pub(crate) struct AskArgs {
     #[arg(long, value_name = "SCALE", value_delimiter = ',', allow_negative_numbers = true)]
     pub(crate) guidance: Vec<f64>,
 
-    /// Lead to the label by this classifier of noisy images (a run of `difusi train mnist-noisy-classifier` or its model file); the model
+    /// Lead to the label by this classifier of noisy images (a run of `difusi train mnist-noisy-classifier`, its model file, or
+    /// a checkpoint of guided-diffusion's); the model
     /// itself need not know labels.
     #[arg(long, value_name = "RUN")]
     pub(crate) classifier: Option<PathBuf>,
+
+    /// For a classifier of guided-diffusion: a JSON or TOML file `{ "classifier": {...}, "diffusion": {...} }` in its scripts' argument names.
+    #[arg(long, value_name = "FILE", requires = "classifier")]
+    pub(crate) classifier_config: Option<PathBuf>,
 
     /// With `--classifier`, what the gradient of log p(label | x_t) is multiplied by: 0 is off, 1 is Bayes' rule, more exaggerates.
     #[arg(long, value_name = "SCALE", default_value_t = 1.0, requires = "classifier", allow_negative_numbers = true)]
@@ -48,7 +53,8 @@ impl AskArgs {
     /// The classifier that leads, where one is named.
     pub(crate) fn guide(&self, model: &Model, device: &Device) -> anyhow::Result<Option<Guide>> {
         let Some(path) = &self.classifier else { return Ok(None) };
-        let classifier = OpenModel::new(path).open(device)?;
+        let open = OpenModel { config: self.classifier_config.clone(), ..OpenModel::new(path) };
+        let classifier = open.open(device)?;
         Ok(Some(Guide::new(&classifier, model, self.classifier_scale, device)?))
     }
 

@@ -29,7 +29,7 @@ pub(crate) struct EvalArgs {
 
     /// What to measure. Of a model: bpd (bits per dimension: the variational bound, or with `--ode` the probability-flow ODE's
     /// likelihood; a VAE's bound and its importance-weighted one, a flow's density). Of pictures, drawn by the model or given: fid, kid, is (Inception Score), pr (precision and recall), sfid, spectrum
-    /// (share of fine detail), diversity. Default: bpd for a model; fid, kid, pr for pictures.
+    /// (share of fine detail), diversity, labels (share that a classifier among `--features` takes for the label they were asked to be). Default: bpd for a model; fid, kid, pr for pictures.
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub(crate) metrics: Vec<String>,
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use difusi::eval::{PictureOptions, PictureSource, PicturesAt, Take, collect, features};
 use difusi::metrics::{
-    CollectOptions, FeatureExtractor, HIGH, JudgeOptions, KidOptions, Layout, Metric, Summary, TooFew, Verdict, judge,
+    Agreement, CollectOptions, FeatureExtractor, HIGH, JudgeOptions, KidOptions, Layout, Metric, Summary, TooFew, Verdict, judge,
 };
 use difusi::{Device, Drawing, Model, Sampler, SamplerOptions, Start, data::Split, override_latent};
 
@@ -18,6 +18,8 @@ use crate::usage::{Interrupted, usage};
 
 /// Pictures drawn, or taken where there is no end of them, where nothing is said.
 const COUNT: u64 = 10_000;
+/// Classes that are told one by one; JSON has all.
+const FEW_CLASSES: usize = 20;
 const DEFAULT: [Metric; 3] = [Metric::Fid, Metric::Kid, Metric::PrecisionRecall];
 
 /// What is judged, before it has been looked at.
@@ -62,7 +64,7 @@ pub(super) fn eval(
     }
     let (stop, keeps) = (watch("batch")?, CollectOptions::of(&metrics));
     // The reference comes first: what is drawn by then is worth something where a person stops.
-    let theirs = reference.as_ref().map(|side| look(side, extractor.as_ref(), &keeps, &stop)).transpose()?;
+    let theirs = reference.as_ref().map(|side| look(side, extractor.as_ref(), &of_reference(&keeps), &stop)).transpose()?;
     if stop.load(Ordering::SeqCst) {
         errln!("stopped before anything was judged");
         return Err(Interrupted.into());
@@ -120,11 +122,17 @@ fn metrics(args: &EvalArgs, asked: &[Metric]) -> anyhow::Result<Vec<Metric>> {
             Err(usage(format!("{} needs --reference DATA: the pictures to compare with", metric.name())))
         }
         None if metrics.is_empty() && args.save_stats.is_none() => {
-            let with = "--reference DATA, or --metrics is, spectrum or diversity, or --save-stats FILE.npz";
+            let with = "--reference DATA, or --metrics is, spectrum, diversity or labels, or --save-stats FILE.npz";
             Err(usage(format!("nothing to measure; add {with}")))
         }
         _ => Ok(metrics),
     }
+}
+
+/// What is collected of the reference: its own labels are no matter of the pictures.
+fn of_reference(options: &CollectOptions) -> CollectOptions {
+    let metrics = options.metrics.iter().copied().filter(|m| *m != Metric::Labels).collect();
+    CollectOptions { metrics, ..options.clone() }
 }
 
 /// Pictures that the model will draw.
@@ -269,9 +277,24 @@ fn say(extractor: &dyn FeatureExtractor, [ours, theirs]: [Option<u64>; 2], v: &V
         let beside = v.reference_spectrum.as_ref().map_or(String::new(), |r| format!("; reference {}", share(r)));
         outln!("fine detail   {}   (share of variance above {HIGH} cycles per pixel{beside})", share(s));
     }
+    if let Some(a) = &v.agreement {
+        say_agreement(a);
+    }
     if let Some(d) = v.diversity {
         let beside = v.reference_diversity.map_or(String::new(), |r| format!("; reference {r:.6}"));
         outln!("diversity     {d:.6}   (mean distance of two pictures' features{beside})");
+    }
+}
+
+/// The share of all, and of each class that was asked for.
+fn say_agreement(a: &Agreement) {
+    let [share, error] = [a.share(), a.standard_error()].map(|s| 100.0 * s);
+    let lowest = a.lowest().map_or(String::new(), |(class, share)| format!("; class {class} is lowest, {:.1} %", 100.0 * share));
+    outln!("labels        {share:.2} +- {error:.2} % are taken for what was asked   ({} pictures{lowest})", a.count());
+    let asked = a.classes.iter().enumerate().filter(|(_, c)| c.asked > 0);
+    let told: Vec<String> = asked.map(|(i, c)| format!("{i}: {}/{}", c.right, c.asked)).collect();
+    if told.len() <= FEW_CLASSES {
+        outln!("              {}", told.join("  "));
     }
 }
 
@@ -295,6 +318,9 @@ fn value(
             "mean": s.mean, "deviation": s.deviation, "splits": s.splits, "reference": v.reference_score.map(|r| r.mean) })),
         "precision": v.precision_recall.map(|p| p.precision), "recall": v.precision_recall.map(|p| p.recall),
         "spectrum": v.spectrum.as_ref().map(share), "reference_spectrum": v.reference_spectrum.as_ref().map(share),
-        "diversity": v.diversity, "reference_diversity": v.reference_diversity, "notes": v.notes,
+        "diversity": v.diversity, "reference_diversity": v.reference_diversity,
+        "labels": v.agreement.as_ref().map(|a| serde_json::json!({
+            "share": a.share(), "standard_error": a.standard_error(), "classes": a.classes.iter().map(|c| [c.right, c.asked]).collect::<Vec<_>>() })),
+        "notes": v.notes,
     })
 }

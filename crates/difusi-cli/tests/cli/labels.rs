@@ -63,6 +63,34 @@ fn sweeps_write_a_curve() {
     assert!(said.contains("stepz"), "{said}");
 }
 
+/// A classifier among the features tells whether pictures are what was asked, of a model and of data; what has no labels is named.
+#[test]
+fn labels_are_judged() {
+    let place = Place::new();
+    let judge = "[data]\nkind = \"digits\"\nsize = [8, 8]\n[model]\nkind = \"classifier\"\nclasses = 10\ndim = 8\ndim_mults = [1, 2]\n\
+                 [train]\nsteps = 60\nbatch_size = 32\nlearning_rate = 3e-3\n";
+    std::fs::write(place.path("judge.toml"), judge).unwrap();
+    place.ok(&["train", "judge.toml", "--out", "judge"]);
+    place.train("c", 5, CLASSES);
+    let of = |args: &[&str]| place.json(&[&["eval"], args, &["--metrics", "labels", "--features", "judge"]].concat());
+    let found = of(&["c", "-n", "12", "--labels", "2,7"]);
+    let classes = found["labels"]["classes"].as_array().unwrap();
+    assert_eq!((&classes[2][1], &classes[7][1], &classes[0][1]), (&6.into(), &6.into(), &0.into()));
+    // Real digits are told much better than chance.
+    let real = of(&["digits", "-n", "200"]);
+    assert!(real["labels"]["share"].as_f64().unwrap() > 0.3, "{real}");
+    let said = place.ok(&["eval", "c", "-n", "10", "--metrics", "labels", "--features", "judge"]);
+    assert!(said.contains("are taken for what was asked") && said.contains("9: "), "{said}");
+    let said = place.fails(1, &["eval", "c", "-n", "10", "--label", "none", "--metrics", "labels", "--features", "judge"]);
+    assert!(said.contains("the labels of the pictures"), "{said}");
+    let said = place.fails(1, &["eval", "c", "-n", "10", "--metrics", "labels"]);
+    assert!(said.contains("no classifier"), "{said}");
+    let sweep = ["eval", "c", "--reference", "digits", "--sweep", "guidance=1,3", "-n", "10", "-o", "out", "--features", "judge"];
+    place.ok(&[&sweep[..], &["--metrics", "labels,is", "--force"]].concat());
+    let table = std::fs::read_to_string(place.path("out/sweep.csv")).unwrap();
+    assert!(table.lines().next().unwrap().ends_with(",labels") && !table.lines().nth(1).unwrap().ends_with(','), "{table}");
+}
+
 #[test]
 fn what_cannot_be_asked_is_named() {
     let place = Place::new();
@@ -76,6 +104,10 @@ fn what_cannot_be_asked_is_named() {
         (1, &["plain", "--guidance", "2"], "trained without a condition"),
         (1, &["undropped", "--guidance", "2"], "cond_dropout = 0"),
         (1, &["c", "--label", "none", "--guidance", "2"], "a label to be led to"),
+        (1, &["c", "--label", "3", "--negative", "1"], "--guidance 2"),
+        (1, &["plain", "--negative", "1"], "trained without labels"),
+        (2, &["c", "--label", "3", "--classifier-config", "x.json"], "--classifier"),
+        (2, &["c", "--set", "threshold.kind=dynamic", "--set", "threshold.quantile=0"], "(0, 1]"),
         (2, &["c", "--label", "three"], "0..9"),
         (2, &["c", "--guidance", "1000"], "sample.guidance.scale"),
         (2, &["c", "--guidance", "2", "--set", "guidance.kind=cfg_pp"], "[0, 1]"),

@@ -7,6 +7,7 @@
 mod attention;
 mod basic;
 mod classes;
+mod cross_attention;
 mod curve;
 mod dropout;
 mod either;
@@ -19,6 +20,7 @@ mod time;
 pub use attention::{Attention, AttentionSpec, LinearAttention};
 pub use basic::{Conv2d, Gelu, Linear, Nearest, PixelUnshuffle, RmsNorm, Silu};
 pub use classes::Embedding;
+pub use cross_attention::{CrossAttention, CrossAttentionSpec};
 pub use curve::RisingCurve;
 pub use dropout::drop_values;
 pub use either::Either;

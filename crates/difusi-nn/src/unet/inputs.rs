@@ -36,21 +36,43 @@ pub(super) fn check_images(inputs: &Inputs, channels: usize, stages: usize) -> R
     Ok(())
 }
 
-/// Whether the condition is one that a network of so many classes knows.
-pub(super) fn check_cond(cond: &Cond, batch: usize, classes: Option<usize>) -> Result<(), NnError> {
-    let (classes, labels) = match (cond, classes) {
-        (Cond::None, _) => return Ok(()),
-        (Cond::Label(labels), Some(classes)) => (classes, labels),
-        (cond, None) => {
-            let expected = "none: the network has no `classes`".into();
-            return Err(NnError::Cond { found: format!("{cond:?}"), expected });
+/// The conditions that a network knows.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Knows {
+    /// How many classes.
+    pub(super) classes: Option<usize>,
+    /// The width of a token.
+    pub(super) tokens: Option<usize>,
+}
+
+/// Whether the condition is one that the network knows.
+pub(super) fn check_cond(cond: &Cond, batch: usize, knows: Knows) -> Result<(), NnError> {
+    for part in cond.parts() {
+        let wrong = |found: String, expected: String| Err(NnError::Cond { found, expected });
+        if part.count().is_some_and(|count| count != batch) {
+            return wrong(part.name(), format!("{batch}, one for each image"));
         }
-        (cond, Some(_)) => return Err(NnError::Cond { found: format!("{cond:?}"), expected: "labels".into() }),
-    };
-    if labels.len() != batch {
-        let found = format!("{} labels", labels.len());
-        return Err(NnError::Cond { found, expected: format!("{batch}, one for each image") });
+        match part {
+            Cond::Label(labels) => check_labels(labels, knows.classes)?,
+            Cond::Tokens(tokens) => {
+                let [_, _, width] = tokens.states().dims();
+                match knows.tokens {
+                    Some(expected) if expected == width => {}
+                    Some(expected) => return wrong(part.name(), format!("[B, L, {expected}]")),
+                    None => return wrong(part.name(), "none: the network has no `tokens`".into()),
+                }
+            }
+            other => return wrong(other.name(), "labels or tokens: the network knows no others".into()),
+        }
     }
+    Ok(())
+}
+
+fn check_labels(labels: &[Option<u32>], classes: Option<usize>) -> Result<(), NnError> {
+    let Some(classes) = classes else {
+        let expected = "none: the network has no `classes`".into();
+        return Err(NnError::Cond { found: format!("{} labels", labels.len()), expected });
+    };
     match labels.iter().flatten().find(|label| **label as usize >= classes) {
         Some(label) => {
             let expected = format!("labels from 0 to {}, as the network has {classes} classes", classes - 1);

@@ -6,4 +6,4 @@ mod describe;
 mod inputs;
 
 pub use describe::{Cost, LayerShape};
-use inputs::{check_cond, check_images, check_size};
+use inputs::{Knows, check_cond, check_images, check_size};

@@ -1,6 +1,6 @@
 //! The U-Net of Ho et al. and ADM against diffusers' `UNet2DModel` and guided-diffusion's `UNetModel` (xtask/golden/adm_golden.py), and on its own.
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor, TensorData};
 use difusi_core::{Cond, Dropout, ImageSize, Inputs, Network, Noise, Precision};
 use difusi_nn::unet::adm::{Heads, Modulation, Resample, diffusers, guided};
 use difusi_nn::unet::ddp::PerStage;
@@ -181,6 +181,47 @@ fn a_new_network() {
         burn::module::Module::visit(&net, &mut count);
         assert_eq!(count.1, count.2, "parameters, and those with a gradient");
     }
+}
+
+/// A classifier of guided-diffusion: log-probabilities, and the gradient that leads a model.
+#[test]
+fn the_guided_classifier() {
+    let file = File::read("adm_classifier.safetensors");
+    let args: guided::ClassifierArgs = serde_json::from_str(&file.metadata["args"]).unwrap();
+    let config = args.config().unwrap();
+    let encoder = config.encoder().unwrap();
+    let said: Value = serde_json::from_str(&file.metadata["tensors"]).unwrap();
+    let theirs = shapes(&serde_json::json!({ "tensors": said }));
+    assert!(guided::is_classifier(theirs.iter().map(|(name, _)| name.as_str())));
+    assert!(!guided::is_unet(theirs.iter().map(|(name, _)| name.as_str())));
+    let weights = guided::classifier_weights(&encoder, args.order(), theirs.iter().map(formula)).unwrap();
+    let device = Device::flex().autodiff();
+    let net = encoder.init(ImageSize::square(64), Noise::new(0), &device).unwrap();
+    let net = params::import(net, weights).unwrap();
+    let x: Vec<f32> = (0..2 * 3 * 64 * 64).map(|i| uniform("x", i) as f32).collect();
+    let x = Tensor::<4>::from_data(TensorData::new(x, [2, 3, 64, 64]), &device).require_grad();
+    let t = Tensor::from_data(file.vector("t").to_data(), &device);
+    let log = net.forward(x.clone().permute([0, 2, 3, 1]), t); // [2, classes]
+    let far = |ours: TensorData, name: &str| {
+        let theirs = &file.tensors[name].values;
+        assert_eq!(ours.num_elements(), theirs.len(), "{name}");
+        ours.iter::<f32>().zip(theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+    };
+    let gap = far(log.to_data(), "y");
+    let chosen = file.tensors["labels"].values.iter().enumerate();
+    let sum = chosen.map(|(i, label)| log.clone().narrow(0, i, 1).narrow(1, *label as usize, 1).sum());
+    let grads = sum.reduce(|a, b| a + b).unwrap().backward();
+    let gradient = x.grad(&grads).unwrap(); // [2, 3, 64, 64]
+    let every = |x: Tensor<4>, axis: usize| {
+        let picked: Vec<_> = (0..16).map(|i| x.clone().narrow(axis, 4 * i, 1)).collect();
+        Tensor::cat(picked, axis)
+    };
+    let slope = far(every(every(gradient, 2), 3).to_data(), "gradient");
+    let size = file.tensors["gradient"].values.iter().fold(0.0_f32, |m, g| m.max(g.abs()));
+    println!("classifier               max |log p - log p'| = {gap:.1e}, of the gradient {slope:.1e} of {size:.1e}");
+    assert!(gap < 2e-5 && slope < 1e-4 * size, "{gap} {slope}");
+    let bad = guided::ClassifierArgs { image_size: 512, classifier_pool: "adaptive".into(), ..args };
+    assert_eq!(bad.config().unwrap_err().len(), 2);
 }
 
 #[test]

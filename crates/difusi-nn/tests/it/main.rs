@@ -16,4 +16,5 @@ mod golden;
 mod network;
 mod params;
 mod support;
+mod tokens;
 mod vae;

@@ -1,6 +1,6 @@
 //! The kernels against burn's composed ops, forward and backward, on random small shapes; the same shapes in every run.
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, TensorData, activation::softmax};
 use difusi_ops::{self as ops, AttentionKind, ConvSpec, LinearAttentionWeights, composed};
 use proptest::{prelude::*, sample::select, test_runner::RngSeed};
 
@@ -127,6 +127,28 @@ proptest! {
             if remembered > 0 { &sizes } else { &sizes[..1] },
             SUMS,
         )?;
+    }
+
+    /// Keys that are hidden score minus infinity; every image sees its first.
+    #[test]
+    fn attention_to_what_is_seen([b, heads, n, d] in images(5, 1..40), keys in 1usize..40, every in 1usize..4) {
+        let seen: Vec<bool> = (0..b * keys).map(|i| i % keys == 0 || i % (every + 1) == 0).collect();
+        let bias: Vec<f32> = seen.iter().map(|seen| if *seen { 0.0 } else { f32::NEG_INFINITY }).collect();
+        let shape = |t: &[Tensor<1>]| {
+            let [q, k, v] = [(0, n), (1, keys), (2, keys)].map(|(i, count)| t[i].clone().reshape([b, heads, count, d]));
+            (q, k, v)
+        };
+        let burns = |t: &[Tensor<1>]| {
+            let (q, k, v) = shape(t);
+            let bias = Tensor::<4>::from_data(TensorData::new(bias.clone(), [b, 1, 1, keys]), &q.device());
+            let scores = q.matmul(k.swap_dims(2, 3)) * (d as f64).powf(-0.5) + bias;
+            flat(softmax(scores, 3).matmul(v))
+        };
+        let ours = |t: &[Tensor<1>]| {
+            let (q, k, v) = shape(t);
+            flat(ops::attention_where(q, k, v, &seen))
+        };
+        check(&ours, &burns, &[b * heads * n * d, b * heads * keys * d, b * heads * keys * d], SUMS)?;
     }
 
     #[test]

@@ -39,7 +39,7 @@ fn bad_parameters_are_named() {
     assert_eq!(
         told,
         [
-            "`threshold.quantile` is 1.5; expected a number in [0, 1]",
+            "`threshold.quantile` is 1.5; expected a number in (0, 1]",
             "`threshold.max` is 0.0; expected a number above 0"
         ]
     );

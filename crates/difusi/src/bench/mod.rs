@@ -7,6 +7,7 @@
 //!
 //! Deliberately absent: data (random images stand for it), printing, comparing with other programs (`cargo xtask bench-peers`).
 
+mod guided;
 mod random;
 mod report;
 
@@ -24,6 +25,7 @@ use crate::config::DiffusionTask;
 use crate::memory::peak_mib;
 use crate::network::{DiffusionNetwork, ModelNetwork};
 use crate::{ConfigError, ConfigErrors, Error, RunConfig, known_size};
+pub use guided::GuidedTiming;
 use random::RandomImages;
 pub use report::{BenchReport, Prediction, Timing};
 
@@ -128,16 +130,18 @@ impl Job {
         [self.size.height, self.size.width, self.task.network.channels()]
     }
 
-    /// How often [`Job::measure`] tells of its progress: two measurements, the averages' where there are any, the profile, the
-    /// ceiling.
+    /// How often [`Job::measure`] tells of its progress: two measurements, the averages' and guidance's where there are any, the profile,
+    /// the ceiling.
     fn runs_in_all(&self) -> u64 {
         let averaged = if self.config.train.ema.is_empty() { 0 } else { 1 + LEAST };
-        (2 * (WARM_UP + self.runs) + averaged + 2) as u64
+        let guided = if guided::can_be(&self.task) { 3 * guided::runs(self.runs) } else { 0 };
+        (2 * (WARM_UP + self.runs) + guided + averaged + 2) as u64
     }
 
     fn measure(&self, tick: &mut dyn FnMut(&'static str)) -> Result<BenchReport, Error> {
         let Training { step, peak, profiled_ms, ops, model } = self.training(tick)?;
         let (forward, batch) = self.forward(&model, tick)?;
+        let guided = guided::can_be(&self.task).then(|| self.guided(&model, batch, tick)).transpose()?;
         let peak_mib = peak_mib();
         drop(model);
         let config = &self.config.train;
@@ -147,7 +151,8 @@ impl Job {
         let on_cpu = self.device == Device::flex();
         let (images, flops) = (config.images_per_step() as usize, self.cost.forward_flops as f64);
         Ok(BenchReport {
-            prediction: self.prediction(run_step_ms, forward.median_ms / batch as f64)?,
+            prediction: self.prediction(run_step_ms, self.image_ms(&forward, batch, guided.as_ref()))?,
+            guided,
             parameters: self.cost.parameters,
             shape: self.shape(),
             images_per_step: images,
@@ -221,6 +226,26 @@ impl Job {
             Ok(())
         })?;
         Ok((timing, batch))
+    }
+
+    /// What guidance costs, of half the batch, so that twice as many pictures are no more than that.
+    fn guided(
+        &self,
+        model: &DiffusionNetwork,
+        batch: usize,
+        tick: &mut dyn FnMut(&'static str),
+    ) -> Result<GuidedTiming, Error> {
+        let model = in_precision(model, self.forward_precision(), &self.device)?;
+        let size = (batch.div_ceil(2), self.shape());
+        guided::measure((&model, &self.task), size, self.runs, &self.device, tick)
+    }
+
+    /// Milliseconds that one picture takes in one step of sampling as configured.
+    fn image_ms(&self, forward: &Timing, batch: usize, guided: Option<&GuidedTiming>) -> f64 {
+        match guided.filter(|_| !self.task.sample.guidance.is_off()) {
+            Some(guided) => guided.guided.median_ms / guided.batch as f64,
+            None => forward.median_ms / batch as f64,
+        }
     }
 
     /// The training step with the config's averages.

@@ -3,6 +3,8 @@
 use difusi_core::Precision;
 use difusi_ops::profile::OpTime;
 
+use super::GuidedTiming;
+
 /// Times of runs of the same work.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Timing {
@@ -71,6 +73,8 @@ pub struct BenchReport {
     pub train_peak_mib: Option<f64>,
     /// Peak resident memory in MiB, the forward pass included.
     pub peak_mib: Option<f64>,
+    /// What guidance costs, of a network that is told classes.
+    pub guided: Option<GuidedTiming>,
     /// What the whole run will take.
     pub prediction: Prediction,
     /// Milliseconds of the training step in which the ops were timed.

@@ -39,9 +39,20 @@ fn a_tiny_network_is_measured() {
     assert!(report.share().unwrap() > 0.0);
     assert!(report.ops.iter().any(|op| op.op.contains("conv2d")));
     assert!((report.prediction.training_s - 7.0 * report.prediction.step_ms).abs() < 1e-9);
-    assert!(report.prediction.sampling_s > 0.0);
+    assert!(report.prediction.sampling_s > 0.0 && report.guided.is_none());
     let total = seen[0].1;
     assert_eq!(seen, (0..total).map(|i| (i, total)).collect::<Vec<_>>());
+}
+
+/// Of a network that is told classes, guidance is measured too.
+#[test]
+fn guidance_is_measured() {
+    let classes = tiny(&["model.classes=3", "diffusion.cond=label", "train.ema=[]"]);
+    let (mut ticks, options) = (0, BenchOptions { runs: 7, ..BenchOptions::new(classes) });
+    let report = bench(options, &Device::flex(), &mut |p| ticks = p.total - p.done).unwrap();
+    let guided = report.guided.unwrap();
+    assert_eq!((guided.batch, guided.guided.all_ms.len(), ticks), (3, 7, 1));
+    assert!(guided.over_plain() > 0.0 && guided.over_double() > 0.0);
 }
 
 /// A size that only files tell is asked for, by its key; so are too few runs and a size that cannot be halved.

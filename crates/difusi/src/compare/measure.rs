@@ -2,7 +2,6 @@
 
 use std::time::Instant;
 
-use difusi_core::{Draw, Noise, pixels};
 use difusi_data::{DataConfig, Split};
 use difusi_metrics::{
     CollectOptions, Collector, FeatureExtractor, ImageBatch, JudgeOptions, KidOptions, Metric, Resize, SPLITS, Summary,
@@ -16,7 +15,7 @@ use super::train::GRID;
 use super::{
     CompareProgress, Comparison, Figure, JUDGE_NAME, Measured, Member, Outcome, Quality, Real, Watch, nearest,
 };
-use crate::eval::{PictureOptions, PictureSource, PicturesAt, Take, classifier_features, features};
+use crate::eval::{PictureOptions, PictureSource, PicturesAt, Take, classifier_features, collect, features};
 use crate::{Error, Model, OpenModel, Sampler, SamplerOptions, save_grid};
 
 /// Pictures whose nearest training images are looked for, and those of them that are shown.
@@ -158,24 +157,9 @@ impl Comparison {
         if data.classes().map(|c| c as usize) != Some(classes) {
             return Ok(None);
         }
-        let count = data.count().min(self.options.pictures.max(10_000));
-        let (mut right, indices) = (0, (0..count).collect::<Vec<u64>>());
-        for some in indices.chunks(256) {
-            let mut bytes = Vec::new();
-            let mut labels = Vec::new();
-            for &index in some {
-                let mut unused = Noise::new(0).stream(Draw::Augment, index, 0);
-                let example = data.get(index, &mut unused).map_err(|source| Error::Image { index, source })?;
-                bytes.extend(example.pixels.into_iter().map(pixels::to_byte));
-                labels.push(example.label);
-            }
-            let seen = extractor.extract(&ImageBatch::new(data.shape(), bytes)?)?;
-            for (p, label) in seen.probabilities.unwrap_or_default().chunks(classes).zip(labels) {
-                let best = (0..classes).max_by(|a, b| p[*a].total_cmp(&p[*b]));
-                right += u64::from(best.map(|b| b as u32) == label);
-            }
-        }
-        Ok(Some(share(right as f64 / count as f64, count)))
+        let (limit, options) = (self.options.pictures.max(10_000), CollectOptions::of(&[Metric::Labels]));
+        let seen = collect(source, extractor, &options, Take { limit, seed: self.options.seed }, &mut |_| true)?;
+        Ok(seen.agreement.map(|a| share(a.share(), a.count())))
     }
 
     /// Everything that is told of pictures, beside the training images.

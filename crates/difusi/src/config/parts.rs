@@ -240,16 +240,23 @@ fn check_process(
 
 /// A network that is told classes, and a process that tells them, go together.
 fn check_classes(network: &DiffusionNetworkConfig, diffusion: &DiffusionConfig) -> Option<ConfigError> {
+    let library = "no data set here has tokens; the library trains with those that it is given";
+    if let Some(tokens) = network.tokens() {
+        return Some(ConfigError::value("model.tokens", tokens, format!("no such key: {library}")));
+    }
+    if diffusion.cond == CondKind::Tokens {
+        return Some(ConfigError::value("diffusion.cond", "tokens", format!("none or label: {library}")));
+    }
     match (diffusion.cond, network.classes()) {
         (CondKind::Label, None) => {
-            let accepted = "the number of classes of the data, with diffusion.cond = \"label\"";
+            let accepted = "the number of classes of the data (`difusi data info DATA` tells it), with diffusion.cond = \"label\"";
             Some(ConfigError::value("model.classes", "absent", accepted))
         }
         (CondKind::None, Some(_)) => {
             Some(ConfigError::value("diffusion.cond", "none", "label, with model.classes (or no such key there)"))
         }
-        (CondKind::Label, Some(_)) if !network.null_class() => {
-            let accepted = "true (or no such key): the pictures that training draws have no class";
+        (CondKind::Label, Some(_)) if !network.null_class() && diffusion.cond_dropout > 0.0 => {
+            let accepted = "true (or no such key), or diffusion.cond_dropout = 0: images whose label is dropped have the class for none";
             Some(ConfigError::value("model.null_class", false, accepted))
         }
         _ => None,

@@ -6,7 +6,7 @@
 use burn::tensor::Device;
 use difusi_core::{ImageSize, Noise};
 use difusi_nn::{AdmConfig, ClassifierConfig, ConfigIssue, FlowConfig, GanConfig, NnError, UnetConfig, VaeConfig};
-use difusi_process::{DiffusionConfig, SampleConfig};
+use difusi_process::{CondKind, DiffusionConfig, SampleConfig};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize};
 
@@ -59,6 +59,29 @@ pub struct DiffusionTask {
     pub diffusion: DiffusionConfig,
     /// `[sample]`.
     pub sample: SampleConfig,
+}
+
+impl DiffusionTask {
+    /// Of a peer, whose processes do not say what networks are told: labels where the network knows classes, and never none where it has
+    /// no class for that.
+    pub(crate) fn of_peer(network: DiffusionNetworkConfig, diffusion: DiffusionConfig, sample: SampleConfig) -> Self {
+        let cond = if network.classes().is_some() { CondKind::Label } else { CondKind::None };
+        let told = network.classes().is_none() || network.null_class();
+        let cond_dropout = if told { diffusion.cond_dropout } else { 0.0 };
+        Self { network, diffusion: DiffusionConfig { cond, cond_dropout, ..diffusion }, sample }
+    }
+
+    /// Whether the network can do without a label, as `what` does.
+    ///
+    /// # Errors
+    /// Where not.
+    pub(crate) fn needs_no_label(&self, what: &str) -> Result<(), Error> {
+        if self.network.classes().is_none() || self.network.null_class() {
+            return Ok(());
+        }
+        let accepted = format!("a network that has a class for none: {what} tells it no label");
+        Err(Error::value("model.null_class", "false", accepted))
+    }
 }
 
 /// A variational autoencoder.

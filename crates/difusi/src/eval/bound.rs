@@ -64,6 +64,7 @@ impl<'a> BoundEval<'a> {
         device: &Device,
     ) -> Result<Self, Error> {
         let DiffusionModel { network, task } = model.diffusion()?;
+        task.needs_no_label("counting bits")?;
         let diffusion = task.diffusion.build()?;
         let levels = levels(&diffusion, options)?;
         let chain = Chain::new(&levels, diffusion.variance)?;

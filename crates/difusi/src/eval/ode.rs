@@ -78,6 +78,7 @@ impl<'a> OdeEval<'a> {
     /// A model without a process of noise; fewer images than one.
     pub fn new(model: &Model, reference: &'a Reference, options: OdeOptions, device: &Device) -> Result<Self, Error> {
         let DiffusionModel { network, task } = model.diffusion()?;
+        task.needs_no_label("counting bits")?;
         let diffusion = task.diffusion.build()?;
         let process = &diffusion.process;
         let last = process.timesteps() - 1;

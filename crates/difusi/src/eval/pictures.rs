@@ -210,7 +210,9 @@ fn drawn(sampler: &Sampler, limit: u64, body: Body<'_>) -> Result<(), Error> {
         let now = left.min(pictures.len());
         left -= now;
         let bytes = pictures[..now].iter().flat_map(|p| p.pixels().iter().copied()).collect();
-        if now == 0 || !body(ImageBatch::new(sampler.shape(), bytes)?)? {
+        let first = (limit as usize) - left - now;
+        let images = ImageBatch::new(sampler.shape(), bytes)?.with_labels((first..first + now).map(|i| sampler.label(i)));
+        if now == 0 || !body(images)? {
             break;
         }
     }
@@ -223,10 +225,12 @@ fn dataset(d: &dyn Dataset, indices: &[u64], body: Body<'_>) -> Result<(), Error
         let image = |&index: &u64| {
             let mut unused = Noise::new(0).stream(Draw::Augment, index, 0);
             let example = d.get(index, &mut unused).map_err(|source| Error::Image { index, source })?;
-            Ok(example.pixels.into_iter().map(pixels::to_byte).collect())
+            let bytes: Vec<u8> = example.pixels.into_iter().map(pixels::to_byte).collect();
+            Ok((bytes, example.label))
         };
-        let images: Vec<Vec<u8>> = some.par_iter().map(image).collect::<Result<_, Error>>()?;
-        if !body(ImageBatch::new(shape, images.concat())?)? {
+        let images: Vec<_> = some.par_iter().map(image).collect::<Result<_, Error>>()?;
+        let (images, labels): (Vec<_>, Vec<_>) = images.into_iter().unzip();
+        if !body(ImageBatch::new(shape, images.concat())?.with_labels(labels))? {
             break;
         }
     }

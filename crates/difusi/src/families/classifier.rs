@@ -72,11 +72,11 @@ impl Objective for NoisyClassifierObjective {
 
 /// `-log p(label)` of each image, of `log` `[B, classes]`; notes whether the likeliest class is right.
 fn cross_entropy(cond: Cond, log: Tensor<2>, parts: &mut PartSums) -> Result<Tensor<1>, TrainError> {
-    let Cond::Label(labels) = cond else {
+    let Some(labels) = cond.label() else {
         return Err(TrainError::objective("the data have no labels; expected a class for every image"));
     };
     let [count, classes] = log.dims();
-    let labels: Vec<u32> = labels.into_iter().flatten().collect();
+    let labels: Vec<u32> = labels.iter().flatten().copied().collect();
     if labels.len() != count || labels.iter().any(|l| *l as usize >= classes) {
         let problem = format!("labels are not {count} numbers below {classes}, the model's classes");
         return Err(TrainError::objective(problem));

@@ -110,7 +110,7 @@ impl Folder {
         let own = own_weights(&network, weights)?;
         let [height, width] = size.sides();
         let shape = [height, width, network.channels];
-        let task = DiffusionTask { network: network.into(), diffusion, sample: scheduler.sample_config() };
+        let task = DiffusionTask::of_peer(network.into(), diffusion, scheduler.sample_config());
         let card = ModelCard { origin: Some(ORIGIN.to_owned()), ..ModelCard::new(shape, Task::Diffusion(task)) };
         card.check().map_err(|source| Error::ConfigFile { path: config, source })?;
         Ok(Model { notes, ..Model::with_weights(card, own, path, device)? })

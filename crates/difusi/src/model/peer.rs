@@ -107,7 +107,7 @@ pub(super) fn open(
     let shape = [height, width, unet.channels];
     let diffusion = args.diffusion.diffusion();
     let network = DiffusionNetworkConfig::Unet(unet);
-    let task = DiffusionTask { network, diffusion: diffusion.value, sample: args.diffusion.sample() };
+    let task = DiffusionTask::of_peer(network, diffusion.value, args.diffusion.sample());
     let mut card = ModelCard::new(shape, Task::Diffusion(task));
     card.origin = Some(ORIGIN.to_owned());
     card.weights = if found.prefix.contains("ema_model") { "ema" } else { "raw" }.to_owned();

@@ -25,13 +25,14 @@ impl Asked {
     /// asked.
     ///
     /// # Errors
-    /// Labels of a model that knows none, or that it does not have; guidance without a condition, or of a model that never learned to do
-    /// without one; a classifier that is asked for nothing.
+    /// Labels of a model that knows none, or that it does not have; no label where the network must have one; guidance without a condition,
+    /// or away from no label with a model that never learned to do without; a classifier that is asked for nothing.
     pub(super) fn labels(
         &self,
         task: &DiffusionTask,
         guidance: &Guidance,
         led: Option<usize>,
+        negative: Option<u32>,
     ) -> Result<Option<Vec<u32>>, Error> {
         let classes = task.network.classes().or(led);
         let labels = match (self, classes) {
@@ -48,8 +49,14 @@ impl Asked {
                 return Err(Error::value("the label", "given", accepted));
             }
         };
+        if let Some(negative) = negative {
+            check_negative(negative, task, guidance)?;
+        }
+        if labels.is_none() && task.network.classes().is_some() && !task.network.null_class() {
+            return Err(Error::value("the label", "none", "a class: the network has none that stands for no class"));
+        }
         if !guidance.is_off() {
-            check_guidance(task, labels.is_some())?;
+            check_guidance(task, labels.is_some(), negative.is_some())?;
         }
         if led.is_some() && labels.is_none() {
             return Err(Error::value("the label", "none", "a class for the classifier to lead to"));
@@ -71,7 +78,7 @@ impl Asked {
 ///
 /// # Errors
 /// Another one.
-pub(super) fn check_label(label: u32, classes: usize) -> Result<(), Error> {
+fn check_label(label: u32, classes: usize) -> Result<(), Error> {
     if (label as usize) < classes {
         return Ok(());
     }
@@ -79,14 +86,27 @@ pub(super) fn check_label(label: u32, classes: usize) -> Result<(), Error> {
     Err(Error::value("the label", label, accepted))
 }
 
-fn check_guidance(task: &DiffusionTask, asked: bool) -> Result<(), Error> {
+/// A class to lead away from.
+fn check_negative(negative: u32, task: &DiffusionTask, guidance: &Guidance) -> Result<(), Error> {
+    match (task.network.classes(), guidance) {
+        (None, _) => Err(Error::value("the negative label", negative, "none: this model was trained without labels")),
+        (Some(_), Guidance::None {}) => {
+            let accepted = "none without guidance, which would lead away from it (--guidance 2)";
+            Err(Error::value("the negative label", negative, accepted))
+        }
+        (Some(classes), _) => check_label(negative, classes),
+    }
+}
+
+/// With a negative label the network is never asked without one.
+fn check_guidance(task: &DiffusionTask, asked: bool, negative: bool) -> Result<(), Error> {
     if task.network.classes().is_none() {
         let accepted = "no guidance: this model was trained without a condition (diffusion.cond = \"label\")";
         return Err(Error::value("sample.guidance", "on", accepted));
     }
-    if task.diffusion.cond_dropout == 0.0 {
+    if task.diffusion.cond_dropout == 0.0 && !negative {
         let accepted = "no guidance: this model was trained with diffusion.cond_dropout = 0, so it never learned to draw without a \
-                        label, which guidance compares with";
+                        label, which guidance compares with (or a negative label to compare with)";
         return Err(Error::value("sample.guidance", "on", accepted));
     }
     if !asked {
@@ -121,22 +141,32 @@ mod tests {
         let classes = task(&["model.classes=10", "diffusion.cond=label"]);
         let undropped = task(&["model.classes=10", "diffusion.cond=label", "diffusion.cond_dropout=0"]);
         let (off, on) = (Guidance::default(), Guidance::scale(3.0));
-        assert_eq!(Asked::Usual.labels(&plain, &off, None).unwrap(), None);
-        assert_eq!(Asked::Usual.labels(&classes, &on, None).unwrap().unwrap().len(), 10);
-        assert_eq!(Asked::Nothing.labels(&classes, &off, None).unwrap(), None);
+        assert_eq!(Asked::Usual.labels(&plain, &off, None, None).unwrap(), None);
+        assert_eq!(Asked::Usual.labels(&classes, &on, None, None).unwrap().unwrap().len(), 10);
+        assert_eq!(Asked::Nothing.labels(&classes, &off, None, None).unwrap(), None);
         let asked = Asked::Labels(vec![3, 9]);
-        assert_eq!(cond(asked.labels(&classes, &on, None).unwrap().as_deref(), 1..4), Cond::labels([9, 3, 9]));
+        let some = asked.labels(&classes, &on, None, None).unwrap();
+        assert_eq!(cond(some.as_deref(), 1..4).label().unwrap(), [Some(9), Some(3), Some(9)]);
         let said =
-            |asked: Asked, task: &DiffusionTask, guidance| asked.labels(task, guidance, None).unwrap_err().to_string();
+            |asked: Asked, task: &DiffusionTask, guidance| asked.labels(task, guidance, None, None).unwrap_err().to_string();
         assert!(said(Asked::Labels(vec![10]), &classes, &off).contains("the label is 10; expected 0 to 9"));
         assert!(said(Asked::Labels(vec![1]), &plain, &off).contains("trained without"));
-        assert_eq!(Asked::Labels(vec![6]).labels(&plain, &off, Some(7)).unwrap(), Some(vec![6]));
-        assert_eq!(Asked::Usual.labels(&plain, &off, Some(7)).unwrap().unwrap().len(), 7);
-        assert!(Asked::Labels(vec![7]).labels(&plain, &off, Some(7)).is_err());
-        assert!(Asked::Nothing.labels(&plain, &off, Some(7)).unwrap_err().to_string().contains("to lead to"));
+        assert_eq!(Asked::Labels(vec![6]).labels(&plain, &off, Some(7), None).unwrap(), Some(vec![6]));
+        assert_eq!(Asked::Usual.labels(&plain, &off, Some(7), None).unwrap().unwrap().len(), 7);
+        assert!(Asked::Labels(vec![7]).labels(&plain, &off, Some(7), None).is_err());
+        assert!(Asked::Nothing.labels(&plain, &off, Some(7), None).unwrap_err().to_string().contains("to lead to"));
         assert!(said(Asked::Usual, &plain, &on).contains("without a condition"));
         assert!(said(Asked::Usual, &undropped, &on).contains("cond_dropout = 0"));
         assert!(said(Asked::Nothing, &classes, &on).contains("a label to be led to"));
-        assert!(Asked::Usual.labels(&undropped, &Guidance::scale(1.0), None).is_ok());
+        assert!(Asked::Usual.labels(&undropped, &Guidance::scale(1.0), None, None).is_ok());
+        assert!(Asked::Usual.labels(&undropped, &on, None, Some(9)).is_ok());
+        for (task, guidance, negative, part) in [
+            (&undropped, &on, 10, "0 to 9"),
+            (&plain, &off, 1, "without labels"),
+            (&classes, &off, 1, "--guidance 2"),
+        ] {
+            let e = Asked::Usual.labels(task, guidance, None, Some(negative)).unwrap_err().to_string();
+            assert!(e.contains(part), "{e}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use difusi_core::{Cond, ImageSize};
 use difusi_process::{Guidance, NoiseSource, Plan, SampleConfig, SampleStep, mix, slerp};
 use difusi_store::{HostTensor, Picture};
 
-use super::asked::{check_label, cond};
+use super::asked::cond;
 use super::guide::Guide;
 use super::{SamplerOptions, Start, fraction};
 use crate::canvas::{Canvas, pictures};
@@ -57,10 +57,7 @@ impl DiffusionSampler {
         };
         let task = model.diffusion()?.task;
         let led = options.guide.as_ref().map(Guide::classes);
-        let labels = options.asked.labels(task, &config.guidance, led)?;
-        if let Some(negative) = options.negative {
-            check_label(negative, task.network.classes().unwrap_or_default())?;
-        }
+        let labels = options.asked.labels(task, &config.guidance, led, options.negative)?;
         Ok(Self { canvas, options, plan, ends, start_std, labels, guidance: config.guidance })
     }
 
@@ -73,6 +70,12 @@ impl DiffusionSampler {
     /// Network evaluations of one batch.
     pub(super) fn steps(&self) -> usize {
         self.plan.len()
+    }
+
+    /// What picture `index` is asked to be.
+    pub(super) fn label(&self, index: usize) -> Option<u32> {
+        let labels = self.labels.as_ref()?;
+        labels.get(index % labels.len().max(1)).copied()
     }
 
     /// Number of batches.

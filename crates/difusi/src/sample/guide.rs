@@ -70,7 +70,7 @@ impl Guide {
 
 impl Classify for Guide {
     fn log_prob(&self, x_t: Tensor<4>, levels: &[Level], cond: &Cond) -> Result<Tensor<1>, ProcessError> {
-        let Cond::Label(labels) = cond else {
+        let Some(labels) = cond.label() else {
             return Err(ProcessError::Denoiser("a classifier leads to a label, and none is asked for".into()));
         };
         let times: Vec<f32> = levels.iter().map(|level| level.t as f32).collect();

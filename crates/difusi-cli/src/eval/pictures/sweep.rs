@@ -4,17 +4,17 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
 use difusi::Device;
-use difusi::metrics::{CollectOptions, FeatureExtractor, JudgeOptions, KidOptions, Metric, TooFew, Verdict, judge};
+use difusi::metrics::{Agreement, CollectOptions, FeatureExtractor, JudgeOptions, KidOptions, Metric, TooFew, Verdict, judge};
 use difusi::store::atomic::write_bytes;
 use difusi::store::plot::{Axis, Chart, Figure, Mark, Series};
 
-use super::{drawn, look, reference};
+use super::{drawn, look, of_reference, reference};
 use crate::args::{AskArgs, EvalArgs};
 use crate::eval::watch;
 use crate::usage::{Interrupted, usage};
 
 /// Columns of the table.
-const COLUMNS: [&str; 7] = ["fid", "kid", "is", "precision", "recall", "fine_detail", "diversity"];
+const COLUMNS: [&str; 8] = ["fid", "kid", "is", "precision", "recall", "fine_detail", "diversity", "labels"];
 
 /// A key of `[sample]` and the values it takes.
 struct Sweep {
@@ -69,7 +69,7 @@ pub(super) fn sweep(
         let subject = drawn(args, &sweep.overrides(value, &args.overrides)?, device)?;
         if theirs.is_none() {
             let side = reference(args, &subject, true)?;
-            theirs = Some(look(&side, extractor, &keeps, &stop)?);
+            theirs = Some(look(&side, extractor, &of_reference(&keeps), &stop)?);
         }
         if stop.load(Ordering::SeqCst) {
             break;
@@ -100,7 +100,7 @@ pub(super) fn sweep(
 }
 
 /// A row's numbers, in the order of [`COLUMNS`].
-fn numbers(v: &Verdict) -> [Option<f64>; 7] {
+fn numbers(v: &Verdict) -> [Option<f64>; 8] {
     [
         v.fid,
         v.kid.as_ref().map(|k| k.mean),
@@ -109,6 +109,7 @@ fn numbers(v: &Verdict) -> [Option<f64>; 7] {
         v.precision_recall.map(|p| p.recall),
         v.spectrum.as_ref().and_then(|s| s.high_share),
         v.diversity,
+        v.agreement.as_ref().map(Agreement::share),
     ]
 }
 
@@ -124,8 +125,13 @@ fn write(args: &EvalArgs, sweep: &Sweep, rows: &[(String, Verdict)]) -> anyhow::
         let of = |(i, (_, v)): (usize, &(String, Verdict))| Some([sweep.place(i), numbers(v)[column]?]);
         rows.iter().enumerate().filter_map(of).collect()
     };
-    let groups: [(&str, &[usize]); 4] =
-        [("FID", &[0]), ("Inception Score", &[2]), ("Precision and recall", &[3, 4]), ("Diversity", &[6])];
+    let groups: [(&str, &[usize]); 5] = [
+        ("FID", &[0]),
+        ("Inception Score", &[2]),
+        ("Precision and recall", &[3, 4]),
+        ("Diversity", &[6]),
+        ("Share of labels that are found", &[7]),
+    ];
     let charts = groups.into_iter().filter_map(|(title, columns)| {
         let chart = Chart::new(title, Axis::linear(sweep.key.clone()), Axis::linear(""));
         let lines = columns.iter().map(|c| (COLUMNS[*c], points(*c))).filter(|(_, p)| !p.is_empty());

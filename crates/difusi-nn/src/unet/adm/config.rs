@@ -75,6 +75,10 @@ pub struct AdmConfig {
     /// training. The peers' class-conditional networks have none. Default true.
     #[serde(default = "defaults::yes")]
     pub null_class: bool,
+    /// Width of a token, where the network is told a sequence of them, as of a text: every attention is then followed by one to the tokens;
+    /// 1 to 65536. Default none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<usize>,
 }
 
 /// How many heads an attention has.
@@ -191,6 +195,7 @@ impl AdmConfig {
             dropout: 0.0,
             classes: None,
             null_class: true,
+            tokens: None,
         }
     }
 
@@ -259,6 +264,7 @@ impl AdmConfig {
             ("out_dim", self.out_dim),
             ("channels", Some(self.channels)),
             ("classes", self.classes),
+            ("tokens", self.tokens),
         ];
         let bad = widths.into_iter().filter_map(|(key, width)| Some((key, width.filter(|w| !WIDTHS.contains(w))?)));
         bad.map(|(key, width)| ConfigIssue::new(key, width, "a whole number from 1 to 65536")).collect()
@@ -292,6 +298,10 @@ impl AdmConfig {
         let widths = self.widths();
         let attending = widths.iter().enumerate().filter(|(i, _)| self.has_attention(*i)).map(|(_, w)| *w);
         let middle = widths.last().filter(|_| self.mid_attention).copied();
+        if let (Some(tokens), None) = (self.tokens, attending.clone().chain(middle).next()) {
+            let accepted = "no such key without attention in any stage or in the middle, which is where tokens are heard";
+            return Some(ConfigIssue::new("tokens", tokens, accepted));
+        }
         let bad = attending.chain(middle).find(|width| self.heads.of(*width).is_none())?;
         let (key, value) = match self.heads {
             Heads::Count { count } => ("heads.count", count),

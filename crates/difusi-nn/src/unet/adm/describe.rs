@@ -109,6 +109,12 @@ impl AdmConfig {
         if let Some(layer) = walk.layers.last_mut() {
             // Four maps of each pixel; scores, and what they weigh.
             layer.flops = (8 * channels * channels * pixels + 4 * channels * pixels * pixels) as u64;
+            if self.tokens.is_some() {
+                // Of the sequence, whose length is not known here, only the learned token: two maps of each pixel, the norm, q, what is
+                // found, the sum.
+                layer.flops += (4 * channels * channels * pixels) as u64;
+                layer.kept += 5 * channels * pixels;
+            }
         }
     }
 

@@ -301,6 +301,9 @@ impl AdmConfig {
             let accepted = "conv, conv_same or blocks, which diffusers has";
             issues.push(ConfigIssue::new("resample", "pool", accepted));
         }
+        if let Some(tokens) = self.tokens {
+            issues.push(ConfigIssue::new("tokens", tokens, "no such key: UNet2DModel is told none"));
+        }
         if Some(self.sinusoids()) != widths.first().copied() {
             let accepted = format!("the width of the first stage, {:?}, as in diffusers", widths.first());
             issues.push(ConfigIssue::new("time_dim", self.sinusoids(), accepted));

@@ -29,15 +29,18 @@ pub struct EncoderConfig {
     pub channels: usize,
     /// Residual blocks of a stage.
     pub res_blocks: usize,
-    /// Width of a head of attention, which the innermost stage, the middle and the pool have.
+    /// Width of a head of attention, which the middle and the pool have, and stages.
     pub head_width: usize,
+    /// Whether each stage has attention; `None` is the innermost alone.
+    pub attention: Option<PerStage<bool>>,
 }
 
 impl EncoderConfig {
     /// The way down, as the U-Net has it.
-    fn adm(&self) -> AdmConfig {
+    pub(super) fn adm(&self) -> AdmConfig {
         let innermost = self.dim_mults.len().saturating_sub(1);
-        let attention = PerStage::Each((0..self.dim_mults.len()).map(|i| i == innermost).collect());
+        let usual = || PerStage::Each((0..self.dim_mults.len()).map(|i| i == innermost).collect());
+        let attention = self.attention.clone().unwrap_or_else(usual);
         AdmConfig {
             dim_mults: self.dim_mults.clone(),
             channels: self.channels,
@@ -165,14 +168,14 @@ impl NoisyClassifier {
         let mut x = self.conv_in.forward(x_t);
         for down in &self.down_blocks {
             for (i, block) in down.resnets.iter().enumerate() {
-                x = attend(&down.attentions, i, block.forward(x, told.clone(), None));
+                x = attend(&down.attentions, i, block.forward(x, told.clone(), None), None);
             }
             if let Some(Either::Right(block)) = down.downsamplers.first() {
                 x = block.forward(x, told.clone(), None);
             }
         }
         for (i, block) in self.mid_block.resnets.iter().enumerate() {
-            x = attend(&self.mid_block.attentions, i, block.forward(x, told.clone(), None));
+            x = attend(&self.mid_block.attentions, i, block.forward(x, told.clone(), None), None);
         }
         activation::log_softmax(self.pool.forward(self.norm_out.forward_silu(x)), 1)
     }

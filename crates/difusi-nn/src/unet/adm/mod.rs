@@ -4,7 +4,9 @@
 //! Parameters have the names of diffusers' `UNet2DModel`, so that its files load here and ours load there ([`diffusers`]); those of
 //! OpenAI's guided-diffusion are translated ([`guided`]).
 //!
-//! Deliberately absent: text conditions, other dimensions than two, times embedded by random frequencies, upsamplers with a
+//! With `tokens` every attention is followed by one to a sequence, as of a text, which no peer's file of this network has.
+//!
+//! Deliberately absent: other dimensions than two, times embedded by random frequencies, upsamplers with a
 //! low-resolution input, self-conditioning.
 
 mod config;
@@ -16,15 +18,15 @@ mod parts;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData, activation};
-use difusi_core::{Cond, Inputs, Network, Noise, NoiseCurve, Precision};
+use difusi_core::{Cond, Inputs, Network, Noise, NoiseCurve, Precision, Tokens};
 
 pub use config::{AdmConfig, Heads, Modulation, Resample};
 pub use encoder::{EncoderConfig, NoisyClassifier};
 
 use crate::error::NnError;
 use crate::layers::{Conv2d, Either, Embedding, GroupNorm, Init, Linear, RisingCurve, in_precision};
-use crate::unet::{check_cond, check_images};
-use parts::{Attention, Block, BlockKind, Resize, Way};
+use crate::unet::{Knows, check_cond, check_images};
+use parts::{Attention, AttentionWidths, Block, BlockKind, Resize, Way};
 
 /// What stands between two stages: a convolution, or a residual block.
 type Between = Either<Resize, Block>;
@@ -124,7 +126,8 @@ impl AdmConfig {
 
     fn attentions(&self, init: &Init<'_>, channels: usize, count: usize) -> Vec<Attention> {
         let heads = self.heads.of(channels).unwrap_or(1); // `check` has seen to it
-        (0..count).map(|i| Attention::new(&init.at("attentions").at(i), channels, heads, self.norm())).collect()
+        let widths = AttentionWidths { channels, heads, norm: self.norm(), tokens: self.tokens };
+        (0..count).map(|i| Attention::new(&init.at("attentions").at(i), widths)).collect()
     }
 
     /// What stands after `stage` on this way, if anything with parameters does.
@@ -222,11 +225,8 @@ impl Adm {
     pub fn check_inputs(&self, inputs: &Inputs) -> Result<(), NnError> {
         let (config, batch) = (&self.config, inputs.x.dims()[0]);
         check_images(inputs, config.channels, config.stages())?;
-        check_cond(&inputs.cond, batch, config.classes)?;
-        let unlabelled = match &inputs.cond {
-            Cond::Label(labels) => labels.contains(&None),
-            _ => true,
-        };
+        check_cond(&inputs.cond, batch, Knows { classes: config.classes, tokens: config.tokens })?;
+        let unlabelled = inputs.cond.label().is_none_or(|labels| labels.contains(&None));
         if config.classes.is_some() && !config.null_class && unlabelled {
             let expected = "a label for each image: the network has no class that stands for none (`null_class`)";
             return Err(NnError::Cond { found: "no label".into(), expected: expected.into() });
@@ -249,9 +249,9 @@ impl Adm {
         let told = match (&self.class_embedding, self.config.classes) {
             (Some(table), Some(classes)) => {
                 let null = self.config.null_class.then_some(classes);
-                let rows: Vec<Option<usize>> = match cond {
-                    Cond::Label(labels) => labels.iter().map(|l| l.map_or(null, |l| Some(l as usize))).collect(),
-                    _ => vec![null; batch],
+                let rows: Vec<Option<usize>> = match cond.label() {
+                    Some(labels) => labels.iter().map(|l| l.map_or(null, |l| Some(l as usize))).collect(),
+                    None => vec![null; batch],
                 };
                 time + table.rows(&rows)
             }
@@ -265,7 +265,7 @@ impl Network for Adm {
     /// `[B, H, W, channels]` -> `[B, H, W, out]`. Panics on inputs that [`Adm::check_inputs`] refuses.
     fn forward(&self, inputs: Inputs) -> Tensor<4> {
         let Inputs { x, t, dropout, cond, .. } = inputs;
-        let told = self.tell(t, &cond);
+        let (told, tokens) = (self.tell(t, &cond), cond.tokens());
         let run = |block: &Block, x: Tensor<4>| block.forward(x, told.clone(), dropout);
         let resize = |between: &[Between], x: Tensor<4>, pool: fn(Tensor<4>) -> Tensor<4>| match between.first() {
             Some(Either::Left(conv)) => conv.forward(x),
@@ -283,21 +283,21 @@ impl Network for Adm {
         for (stage, down) in self.down_blocks.iter().enumerate() {
             for (i, block) in down.resnets.iter().enumerate() {
                 x = run(block, x);
-                x = keep(attend(&down.attentions, i, x));
+                x = keep(attend(&down.attentions, i, x, tokens));
             }
             if stage < last {
                 x = keep(resize(&down.downsamplers, x, difusi_ops::downsample_mean2));
             }
         }
         for (i, block) in self.mid_block.resnets.iter().enumerate() {
-            x = attend(&self.mid_block.attentions, i, run(block, x));
+            x = attend(&self.mid_block.attentions, i, run(block, x), tokens);
         }
         for (i, up) in self.up_blocks.iter().enumerate() {
             for (j, block) in up.resnets.iter().enumerate() {
                 if let Some(skip) = skips.pop() {
                     x = difusi_ops::cat_channels(x, skip);
                 }
-                x = attend(&up.attentions, j, run(block, x));
+                x = attend(&up.attentions, j, run(block, x), tokens);
             }
             if i < last {
                 x = resize(&up.upsamplers, x, difusi_ops::upsample_nearest2);
@@ -317,9 +317,9 @@ impl Network for Adm {
 }
 
 /// The attention after block `index`, where there is one.
-fn attend(attentions: &[Attention], index: usize, x: Tensor<4>) -> Tensor<4> {
+fn attend(attentions: &[Attention], index: usize, x: Tensor<4>, tokens: Option<&Tokens>) -> Tensor<4> {
     match attentions.get(index) {
-        Some(attention) => attention.forward(x),
+        Some(attention) => attention.forward(x, tokens),
         None => x,
     }
 }

@@ -2,11 +2,13 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use difusi_core::Dropout;
+use difusi_core::{Dropout, Tokens};
 use difusi_ops::{AttentionKind, Groups};
 
 use super::Modulation;
-use crate::layers::{Conv2d, GroupNorm, Init, Linear, Nearest, drop_values};
+use crate::layers::{
+    Conv2d, CrossAttention, CrossAttentionSpec, GroupNorm, Init, Linear, Nearest, drop_values,
+};
 
 /// What happens to the size of the image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +96,8 @@ impl Block {
     }
 }
 
-/// Softmax attention over the pixels, after a group norm; its input is added to what it finds. The last map starts at zero.
+/// Softmax attention over the pixels, after a group norm; its input is added to what it finds. The last map starts at zero. Of a network
+/// that is told tokens, then attention to those.
 #[derive(Module, Debug)]
 pub(super) struct Attention {
     group_norm: GroupNorm,
@@ -102,12 +105,25 @@ pub(super) struct Attention {
     to_k: Linear,
     to_v: Linear,
     to_out: Vec<Linear>, // one, whose name has a 0
+    cross: Option<CrossAttention>,
     #[module(skip)]
     heads: usize,
 }
 
+/// Widths of an attention.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AttentionWidths {
+    pub(super) channels: usize,
+    pub(super) heads: usize,
+    pub(super) norm: Groups,
+    /// Width of a token, where the network is told tokens.
+    pub(super) tokens: Option<usize>,
+}
+
 impl Attention {
-    pub(super) fn new(init: &Init<'_>, channels: usize, heads: usize, norm: Groups) -> Self {
+    pub(super) fn new(init: &Init<'_>, widths: AttentionWidths) -> Self {
+        let AttentionWidths { channels, heads, norm, tokens } = widths;
+        let cross = |tokens| CrossAttentionSpec { channels, tokens, heads, norm };
         let linear = |name: &str| Linear::glorot(&init.at(name), [channels, channels]);
         Self {
             group_norm: GroupNorm::of(&init.at("group_norm"), channels, norm),
@@ -115,12 +131,13 @@ impl Attention {
             to_k: linear("to_k"),
             to_v: linear("to_v"),
             to_out: vec![Linear::zeros(&init.at("to_out.0"), [channels, channels])],
+            cross: tokens.map(|width| CrossAttention::new(&init.at("cross"), cross(width))),
             heads,
         }
     }
 
     /// `[B, H, W, C]` -> `[B, H, W, C]`.
-    pub(super) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+    pub(super) fn forward(&self, x: Tensor<4>, tokens: Option<&Tokens>) -> Tensor<4> {
         let [batch, height, width, channels] = x.dims();
         let [x, residual] = difusi_ops::fork(x);
         let x = self.group_norm.forward(x).reshape([batch, height * width, channels]);
@@ -129,7 +146,11 @@ impl Attention {
         let qkv = difusi_ops::linear(x, weight, Some(bias)); // [B, N, 3 C]
         let y = difusi_ops::self_attention(qkv, None, self.heads, AttentionKind::Full);
         let y = self.to_out.iter().fold(y, |y, linear| linear.forward(y));
-        difusi_ops::add(y.reshape([batch, height, width, channels]), residual)
+        let y = difusi_ops::add(y.reshape([batch, height, width, channels]), residual);
+        match &self.cross {
+            Some(cross) => cross.forward(y, tokens),
+            None => y,
+        }
     }
 }
 

@@ -29,7 +29,7 @@ use crate::layers::{
     Attention, Conv2d, Either, Embedding, Gelu, Init, Linear, LinearAttention, Nearest, PixelUnshuffle, ResnetBlock,
     ResnetSpec, RisingCurve, TimeEmbedding, in_precision,
 };
-use crate::unet::{check_cond, check_images};
+use crate::unet::{Knows, check_cond, check_images};
 use config::Stage;
 
 type AnyAttention = Either<LinearAttention, Attention>;
@@ -168,7 +168,7 @@ impl Unet {
     /// Whether `inputs` fit: channels, divisible height and width, one time per image, an estimate of the image's shape.
     pub fn check_inputs(&self, inputs: &Inputs) -> Result<(), NnError> {
         check_images(inputs, self.config.channels, self.config.stages())?;
-        check_cond(&inputs.cond, inputs.x.dims()[0], self.config.classes)?;
+        check_cond(&inputs.cond, inputs.x.dims()[0], Knows { classes: self.config.classes, ..Knows::default() })?;
         match inputs.x_self_cond.as_ref().map(Tensor::dims) {
             Some(dims) if dims != inputs.x.dims() => {
                 let expected = format!("{:?}, as `x`", inputs.x.dims());
@@ -186,9 +186,9 @@ impl Unet {
         else {
             return time;
         };
-        let rows = match cond {
-            Cond::Label(labels) => table.forward(labels, null.val()),
-            _ => table.forward(&vec![None; batch], null.val()),
+        let rows = match cond.label() {
+            Some(labels) => table.forward(labels, null.val()),
+            None => table.forward(&vec![None; batch], null.val()),
         };
         let (first, gelu, second) = mlp;
         Tensor::cat(vec![time, second.forward(gelu.forward(first.forward(rows)))], 1)
