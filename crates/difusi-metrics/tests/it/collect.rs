@@ -47,7 +47,10 @@ fn pictures(seed: u64, count: u64, shift: u8) -> ImageBatch {
 fn collect(images: &ImageBatch, batch: usize, options: &CollectOptions) -> Summary {
     let mut collector = Collector::new(&Corners, options).unwrap();
     for bytes in images.bytes.chunks(16 * batch) {
-        collector.push(&ImageBatch::new([4, 4, 1], bytes.to_vec()).unwrap()).unwrap();
+        // Meant to be what the first number tells.
+        let labels = bytes.chunks(16).map(|picture| Some(u32::from(picture[0] < 128)));
+        let images = ImageBatch::new([4, 4, 1], bytes.to_vec()).unwrap().with_labels(labels);
+        collector.push(&images).unwrap();
     }
     collector.finish().unwrap()
 }
@@ -67,6 +70,8 @@ fn everything_at_once() {
     assert!(judged.precision_recall.unwrap().precision > 0.5);
     assert!(judged.spectrum.unwrap().high_share.unwrap() > 0.3 && judged.reference_spectrum.is_some());
     assert!(judged.diversity.unwrap() > judged.reference_diversity.unwrap());
+    let agreement = judged.agreement.unwrap();
+    assert_eq!((agreement.count(), agreement.share()), (300, 1.0));
     for part in ["300 pictures are few", "250 reference pictures are few", "subsets of 250", "first 250"] {
         assert!(judged.notes.iter().any(|n| n.contains(part)), "{part}: {:?}", judged.notes);
     }
@@ -116,7 +121,11 @@ fn too_few_are_refused_unless_forced() {
 #[test]
 fn what_an_extractor_lacks_is_named() {
     let pixels = Pixels::new(2).unwrap();
-    for (metric, part) in [(Metric::InceptionScore, "no classifier"), (Metric::Sfid, "no spatial features")] {
+    for (metric, part) in [
+        (Metric::InceptionScore, "no classifier"),
+        (Metric::Labels, "no classifier"),
+        (Metric::Sfid, "no spatial features"),
+    ] {
         let e = Collector::new(&pixels, &CollectOptions::of(&[metric])).err().unwrap().to_string();
         assert!(e.contains("pixels:2") && e.contains(part), "{e}");
     }
