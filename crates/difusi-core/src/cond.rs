@@ -104,7 +104,9 @@ impl Cond {
 
     /// The labels among it.
     pub fn label(&self) -> Option<&[Option<u32>]> {
-        self.parts().into_iter().find_map(|part| if let Self::Label(labels) = part { Some(labels.as_slice()) } else { None })
+        self.parts()
+            .into_iter()
+            .find_map(|part| if let Self::Label(labels) = part { Some(labels.as_slice()) } else { None })
     }
 
     /// The tokens among it.

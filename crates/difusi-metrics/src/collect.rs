@@ -6,8 +6,8 @@
 use std::str::FromStr;
 
 use crate::{
-    Agreement, FeatureExtractor, Features, Gaussian, ImageBatch, InceptionScore, MetricsError, Moments, Score, Spectrum,
-    SpectrumSums, Statistics, score,
+    Agreement, FeatureExtractor, Features, Gaussian, ImageBatch, InceptionScore, MetricsError, Moments, Score,
+    Spectrum, SpectrumSums, Statistics, score,
 };
 
 /// Pictures whose features are kept where nothing is said.

@@ -51,7 +51,12 @@ impl Threshold {
             Self::None {} | Self::Static {} => {}
             Self::Clip { range } => checks.require(*range > 0.0, "threshold.range", range, "a number above 0"),
             Self::Dynamic { quantile, max } => {
-                checks.require(*quantile > 0.0 && *quantile <= 1.0, "threshold.quantile", quantile, "a number in (0, 1]");
+                checks.require(
+                    *quantile > 0.0 && *quantile <= 1.0,
+                    "threshold.quantile",
+                    quantile,
+                    "a number in (0, 1]",
+                );
                 if let Some(max) = max {
                     checks.require(*max > 0.0, "threshold.max", max, "a number above 0");
                 }

@@ -87,7 +87,11 @@ fn peer(out: &mut Described) {
     for (found, what, told) in [
         (adm::diffusers::is_unet(names()), "U-Net of diffusers", "its arguments, which stand in a config.json"),
         (adm::guided::is_unet(names()), "U-Net of guided-diffusion", "its arguments, which `--config` gives"),
-        (adm::guided::is_classifier(names()), "classifier of guided-diffusion", "its arguments, which `--config` gives"),
+        (
+            adm::guided::is_classifier(names()),
+            "classifier of guided-diffusion",
+            "its arguments, which `--config` gives",
+        ),
     ] {
         if found {
             out.kind = format!("{what} ({})", out.kind);

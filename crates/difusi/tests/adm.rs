@@ -232,7 +232,8 @@ fn guided_classifiers() {
     let refused = difusi::Guide::new(&classifier, &model, 1.0, &Device::flex()).unwrap_err().to_string();
     assert!(refused.contains("the shape of the classifier's pictures") && refused.contains("[8, 12, 3]"), "{refused}");
     std::fs::write(&config, r#"{ "classifier": { "image_size": 65, "classifier_pool": "spatial" } }"#).unwrap();
-    let error = OpenModel { config: Some(config), ..OpenModel::new(&path) }.open(&Device::flex()).unwrap_err().to_string();
+    let error =
+        OpenModel { config: Some(config), ..OpenModel::new(&path) }.open(&Device::flex()).unwrap_err().to_string();
     assert!(error.contains("image_size") && error.contains("classifier_pool"), "{error}");
 }
 

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use difusi::eval::{PictureOptions, PictureSource, PicturesAt, Take, collect, features};
 use difusi::metrics::{
-    Agreement, CollectOptions, FeatureExtractor, HIGH, JudgeOptions, KidOptions, Layout, Metric, Summary, TooFew, Verdict, judge,
+    Agreement, CollectOptions, FeatureExtractor, HIGH, JudgeOptions, KidOptions, Layout, Metric, Summary, TooFew,
+    Verdict, judge,
 };
 use difusi::{Device, Drawing, Model, Sampler, SamplerOptions, Start, data::Split, override_latent};
 
@@ -64,7 +65,8 @@ pub(super) fn eval(
     }
     let (stop, keeps) = (watch("batch")?, CollectOptions::of(&metrics));
     // The reference comes first: what is drawn by then is worth something where a person stops.
-    let theirs = reference.as_ref().map(|side| look(side, extractor.as_ref(), &of_reference(&keeps), &stop)).transpose()?;
+    let theirs =
+        reference.as_ref().map(|side| look(side, extractor.as_ref(), &of_reference(&keeps), &stop)).transpose()?;
     if stop.load(Ordering::SeqCst) {
         errln!("stopped before anything was judged");
         return Err(Interrupted.into());
@@ -289,7 +291,8 @@ fn say(extractor: &dyn FeatureExtractor, [ours, theirs]: [Option<u64>; 2], v: &V
 /// The share of all, and of each class that was asked for.
 fn say_agreement(a: &Agreement) {
     let [share, error] = [a.share(), a.standard_error()].map(|s| 100.0 * s);
-    let lowest = a.lowest().map_or(String::new(), |(class, share)| format!("; class {class} is lowest, {:.1} %", 100.0 * share));
+    let lowest =
+        a.lowest().map_or(String::new(), |(class, share)| format!("; class {class} is lowest, {:.1} %", 100.0 * share));
     outln!("labels        {share:.2} +- {error:.2} % are taken for what was asked   ({} pictures{lowest})", a.count());
     let asked = a.classes.iter().enumerate().filter(|(_, c)| c.asked > 0);
     let told: Vec<String> = asked.map(|(i, c)| format!("{i}: {}/{}", c.right, c.asked)).collect();

@@ -81,14 +81,31 @@ fn labels_are_judged() {
     assert!(real["labels"]["share"].as_f64().unwrap() > 0.3, "{real}");
     let said = place.ok(&["eval", "c", "-n", "10", "--metrics", "labels", "--features", "judge"]);
     assert!(said.contains("are taken for what was asked") && said.contains("9: "), "{said}");
-    let said = place.fails(1, &["eval", "c", "-n", "10", "--label", "none", "--metrics", "labels", "--features", "judge"]);
+    let said =
+        place.fails(1, &["eval", "c", "-n", "10", "--label", "none", "--metrics", "labels", "--features", "judge"]);
     assert!(said.contains("the labels of the pictures"), "{said}");
     let said = place.fails(1, &["eval", "c", "-n", "10", "--metrics", "labels"]);
     assert!(said.contains("no classifier"), "{said}");
-    let sweep = ["eval", "c", "--reference", "digits", "--sweep", "guidance=1,3", "-n", "10", "-o", "out", "--features", "judge"];
+    let sweep = [
+        "eval",
+        "c",
+        "--reference",
+        "digits",
+        "--sweep",
+        "guidance=1,3",
+        "-n",
+        "10",
+        "-o",
+        "out",
+        "--features",
+        "judge",
+    ];
     place.ok(&[&sweep[..], &["--metrics", "labels,is", "--force"]].concat());
     let table = std::fs::read_to_string(place.path("out/sweep.csv")).unwrap();
-    assert!(table.lines().next().unwrap().ends_with(",labels") && !table.lines().nth(1).unwrap().ends_with(','), "{table}");
+    assert!(
+        table.lines().next().unwrap().ends_with(",labels") && !table.lines().nth(1).unwrap().ends_with(','),
+        "{table}"
+    );
 }
 
 #[test]

@@ -249,7 +249,8 @@ fn check_classes(network: &DiffusionNetworkConfig, diffusion: &DiffusionConfig) 
     }
     match (diffusion.cond, network.classes()) {
         (CondKind::Label, None) => {
-            let accepted = "the number of classes of the data (`difusi data info DATA` tells it), with diffusion.cond = \"label\"";
+            let accepted =
+                "the number of classes of the data (`difusi data info DATA` tells it), with diffusion.cond = \"label\"";
             Some(ConfigError::value("model.classes", "absent", accepted))
         }
         (CondKind::None, Some(_)) => {

@@ -211,7 +211,8 @@ fn drawn(sampler: &Sampler, limit: u64, body: Body<'_>) -> Result<(), Error> {
         left -= now;
         let bytes = pictures[..now].iter().flat_map(|p| p.pixels().iter().copied()).collect();
         let first = (limit as usize) - left - now;
-        let images = ImageBatch::new(sampler.shape(), bytes)?.with_labels((first..first + now).map(|i| sampler.label(i)));
+        let images =
+            ImageBatch::new(sampler.shape(), bytes)?.with_labels((first..first + now).map(|i| sampler.label(i)));
         if now == 0 || !body(images)? {
             break;
         }

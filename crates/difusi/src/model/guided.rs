@@ -3,10 +3,8 @@
 use std::path::Path;
 
 use burn::tensor::Device;
+use difusi_nn::unet::adm::guided::{ClassifierArgs, UnetArgs, classifier_weights, is_classifier, is_unet, own_weights};
 use difusi_nn::{ConfigIssue, Weight};
-use difusi_nn::unet::adm::guided::{
-    ClassifierArgs, UnetArgs, classifier_weights, is_classifier, is_unet, own_weights,
-};
 use difusi_process::guided::GuidedDiffusion;
 use difusi_store::{HostTensor, TensorMap};
 use serde::{Deserialize, Serialize};
@@ -52,12 +50,7 @@ pub(super) fn open(
     }
 }
 
-fn open_unet(
-    path: &Path,
-    config: Option<&Path>,
-    checkpoint: &Checkpoint,
-    device: &Device,
-) -> Result<Model, Error> {
+fn open_unet(path: &Path, config: Option<&Path>, checkpoint: &Checkpoint, device: &Device) -> Result<Model, Error> {
     let Some(config) = config else { return Err(Error::model(path, missing_config(&Arguments::default()))) };
     let Arguments { unet: args, diffusion } = read_arguments(config)?;
     let failed = |source| Error::ConfigFile { path: config.to_path_buf(), source };
@@ -116,7 +109,8 @@ fn card(path: &Path, shape: [usize; 3], task: Task) -> ModelCard {
 }
 
 fn weights_of(checkpoint: &Checkpoint) -> impl Iterator<Item = Weight> {
-    let weight = |(name, t): (&str, &HostTensor)| Weight { name: name.to_owned(), shape: t.shape.clone(), values: t.to_f32() };
+    let weight =
+        |(name, t): (&str, &HostTensor)| Weight { name: name.to_owned(), shape: t.shape.clone(), values: t.to_f32() };
     checkpoint.tensors.iter().map(weight)
 }
 

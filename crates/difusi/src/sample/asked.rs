@@ -147,8 +147,9 @@ mod tests {
         let asked = Asked::Labels(vec![3, 9]);
         let some = asked.labels(&classes, &on, None, None).unwrap();
         assert_eq!(cond(some.as_deref(), 1..4).label().unwrap(), [Some(9), Some(3), Some(9)]);
-        let said =
-            |asked: Asked, task: &DiffusionTask, guidance| asked.labels(task, guidance, None, None).unwrap_err().to_string();
+        let said = |asked: Asked, task: &DiffusionTask, guidance| {
+            asked.labels(task, guidance, None, None).unwrap_err().to_string()
+        };
         assert!(said(Asked::Labels(vec![10]), &classes, &off).contains("the label is 10; expected 0 to 9"));
         assert!(said(Asked::Labels(vec![1]), &plain, &off).contains("trained without"));
         assert_eq!(Asked::Labels(vec![6]).labels(&plain, &off, Some(7), None).unwrap(), Some(vec![6]));
@@ -160,11 +161,9 @@ mod tests {
         assert!(said(Asked::Nothing, &classes, &on).contains("a label to be led to"));
         assert!(Asked::Usual.labels(&undropped, &Guidance::scale(1.0), None, None).is_ok());
         assert!(Asked::Usual.labels(&undropped, &on, None, Some(9)).is_ok());
-        for (task, guidance, negative, part) in [
-            (&undropped, &on, 10, "0 to 9"),
-            (&plain, &off, 1, "without labels"),
-            (&classes, &off, 1, "--guidance 2"),
-        ] {
+        for (task, guidance, negative, part) in
+            [(&undropped, &on, 10, "0 to 9"), (&plain, &off, 1, "without labels"), (&classes, &off, 1, "--guidance 2")]
+        {
             let e = Asked::Usual.labels(task, guidance, None, Some(negative)).unwrap_err().to_string();
             assert!(e.contains(part), "{e}");
         }

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
 use difusi::Device;
-use difusi::metrics::{Agreement, CollectOptions, FeatureExtractor, JudgeOptions, KidOptions, Metric, TooFew, Verdict, judge};
+use difusi::metrics::{
+    Agreement, CollectOptions, FeatureExtractor, JudgeOptions, KidOptions, Metric, TooFew, Verdict, judge,
+};
 use difusi::store::atomic::write_bytes;
 use difusi::store::plot::{Axis, Chart, Figure, Mark, Series};
 

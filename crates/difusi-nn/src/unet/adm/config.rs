@@ -299,7 +299,8 @@ impl AdmConfig {
         let attending = widths.iter().enumerate().filter(|(i, _)| self.has_attention(*i)).map(|(_, w)| *w);
         let middle = widths.last().filter(|_| self.mid_attention).copied();
         if let (Some(tokens), None) = (self.tokens, attending.clone().chain(middle).next()) {
-            let accepted = "no such key without attention in any stage or in the middle, which is where tokens are heard";
+            let accepted =
+                "no such key without attention in any stage or in the middle, which is where tokens are heard";
             return Some(ConfigIssue::new("tokens", tokens, accepted));
         }
         let bad = attending.chain(middle).find(|width| self.heads.of(*width).is_none())?;

@@ -6,9 +6,7 @@ use difusi_core::{Dropout, Tokens};
 use difusi_ops::{AttentionKind, Groups};
 
 use super::Modulation;
-use crate::layers::{
-    Conv2d, CrossAttention, CrossAttentionSpec, GroupNorm, Init, Linear, Nearest, drop_values,
-};
+use crate::layers::{Conv2d, CrossAttention, CrossAttentionSpec, GroupNorm, Init, Linear, Nearest, drop_values};
 
 /// What happens to the size of the image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

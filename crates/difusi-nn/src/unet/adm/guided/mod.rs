@@ -161,12 +161,7 @@ impl UnetArgs {
 }
 
 /// Whether each stage has attention, by the sizes in a list.
-fn attending(
-    (key, list): (&str, &str),
-    image_size: usize,
-    stages: usize,
-    issues: &mut Vec<ConfigIssue>,
-) -> Vec<bool> {
+fn attending((key, list): (&str, &str), image_size: usize, stages: usize, issues: &mut Vec<ConfigIssue>) -> Vec<bool> {
     let sides = list.split(',').map(|side| side.trim().parse::<usize>().ok());
     let sides: Option<Vec<usize>> = sides.map(|side| side.filter(|s| *s > 0)).collect();
     let Some(sides) = sides else {
