@@ -161,7 +161,7 @@ fn options(args: &SampleArgs, model: &Model, scale: Option<f64>, device: &Device
     let size = checked_size(args.size.as_deref(), model)?;
     let scheduler = args.scheduler.as_deref().map(|path| scheduler(path, args.solver.eta)).transpose()?;
     let config = match &scheduler {
-        Some(_) => scheduled_config(&args.solver, task),
+        Some(_) => scheduled_config(&args.solver, scale, task)?,
         None => sample_config(&with_scale(&args.solver, scale), task)?,
     };
     let start = match (&args.init_noise, args.interpolate.as_deref(), args.rng) {
@@ -191,11 +191,11 @@ fn scheduler(path: &Path, eta: Option<f64>) -> anyhow::Result<SchedulerRun> {
     Ok(SchedulerRun { config: loaded.config, eta: eta.unwrap_or(0.0) })
 }
 
-/// What is left of `[sample]` beside a scheduler: the number of steps, and what is no matter of solvers.
-fn scheduled_config(args: &SolverArgs, task: &DiffusionTask) -> SampleConfig {
-    let own = &task.sample;
+/// What is left of `[sample]` beside a scheduler: the number of steps, guidance, and what else is no matter of solvers.
+fn scheduled_config(args: &SolverArgs, scale: Option<f64>, task: &DiffusionTask) -> anyhow::Result<SampleConfig> {
+    let own = override_sample(&task.sample, &AskArgs::overrides(scale, &[]), task.diffusion.timesteps)?;
     let (solver, grid, threshold) = Default::default();
-    SampleConfig { solver, grid, threshold, steps: args.steps.unwrap_or(own.steps), ..own.clone() }
+    Ok(SampleConfig { solver, grid, threshold, steps: args.steps.unwrap_or(own.steps), ..own })
 }
 
 /// Two seeds, or else two files.

@@ -45,7 +45,7 @@ pub use network::NetworkFeatures;
 pub use pixels::Pixels;
 pub use precision::{PrecisionRecall, precision_recall};
 pub use resize::Resize;
-pub use score::{InceptionScore, SPLITS, Score};
+pub use score::{InceptionScore, SPLITS, Score, split_of};
 pub use source::{FeatureOptions, FeatureSource, OpenOther};
 pub use spectrum::{HIGH, Spectrum, SpectrumSums};
 pub use statistics::{Layout, Statistics};

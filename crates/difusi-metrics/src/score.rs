@@ -1,9 +1,12 @@
 //! Inception Score (Salimans et al. 2016, arXiv:1606.03498, section 4): exp of the mean KL divergence of p(y|x) from p(y), in splits,
 //! p(y) being the mean over the split itself.
 //!
-//! Picture i goes to split i mod S: nothing need be kept or known of how many come, and sorted folders do no harm. Others cut the
-//! pictures in S pieces, which torch-fidelity shuffles before; in distribution that is the same. One network's scores say nothing about
+//! Every S pictures that follow each other go to the S splits, one to each, in a drawn order: nothing need be kept or known of how many
+//! come, and neither sorted folders nor labels that come in turn do harm. Others cut the pictures in S pieces, which torch-fidelity
+//! shuffles before; in distribution that is the same. One network's scores say nothing about
 //! another's, and a score says nothing about whether the pictures look like the data.
+
+use difusi_core::{Draw, Noise};
 
 use crate::MetricsError;
 
@@ -26,6 +29,8 @@ pub struct Score {
 pub struct InceptionScore {
     classes: usize,
     splits: Vec<Split>,
+    /// The splits of the pictures that follow each other now.
+    order: Vec<usize>,
     count: u64,
 }
 
@@ -42,14 +47,18 @@ impl InceptionScore {
     /// Nothing yet; at least one class and one split.
     pub fn new(classes: usize, splits: usize) -> Self {
         let (classes, splits) = (classes.max(1), splits.max(1));
-        Self { classes, splits: vec![Split { count: 0, p: vec![0.0; classes], p_log_p: 0.0 }; splits], count: 0 }
+        Self { classes, splits: vec![Split { count: 0, p: vec![0.0; classes], p_log_p: 0.0 }; splits], order: order(splits, 0), count: 0 }
     }
 
     /// Sees probabilities `[N * K]`, whole rows; each is divided by its sum.
     pub fn push(&mut self, probabilities: &[f32]) {
         for row in probabilities.chunks_exact(self.classes) {
-            let at = (self.count % self.splits.len() as u64) as usize;
-            let (split, sum) = (&mut self.splits[at], row.iter().map(|p| f64::from(*p)).sum::<f64>());
+            let (splits, at) = (self.splits.len() as u64, self.count);
+            if at.is_multiple_of(splits) {
+                self.order = order(self.splits.len(), at / splits);
+            }
+            let split = self.order[(at % splits) as usize];
+            let (split, sum) = (&mut self.splits[split], row.iter().map(|p| f64::from(*p)).sum::<f64>());
             for (total, p) in split.p.iter_mut().zip(row) {
                 let p = f64::from(*p) / sum;
                 *total += p;
@@ -81,6 +90,16 @@ impl InceptionScore {
     }
 }
 
+/// The splits of the pictures `block S ..`, each once.
+fn order(splits: usize, block: u64) -> Vec<usize> {
+    Noise::new(0).permutation(Draw::Subset, splits, block as u32)
+}
+
+/// The split of picture `index` of a stream, where there are so many.
+pub fn split_of(index: u64, splits: usize) -> usize {
+    order(splits, index / splits as u64)[(index % splits as u64) as usize]
+}
+
 fn p_log_p(p: f64) -> f64 {
     if p > 0.0 { p * p.ln() } else { 0.0 }
 }
@@ -104,6 +123,17 @@ mod tests {
         assert!((score(&|_| [0.1, 0.2, 0.3, 0.4]).mean - 1.0).abs() < 1e-12);
         // Rows need not sum to 1 exactly.
         assert!((score(&|i| one_hot(i / 10 % 4).map(|p| 0.999 * p)).mean - 4.0).abs() < 1e-12);
+    }
+
+    /// Labels that come in turn reach every split: as many classes as splits score that many.
+    #[test]
+    fn labels_in_turn() {
+        let mut s = InceptionScore::new(10, 10);
+        (0..2000).for_each(|i| s.push(&std::array::from_fn::<f32, 10, _>(|j| f32::from(j == i % 10))));
+        assert!(s.finish().unwrap().mean > 9.5);
+        let mut all: Vec<usize> = (30..40).map(|i| split_of(i, 10)).collect();
+        all.sort_unstable();
+        assert_eq!(all, (0..10).collect::<Vec<_>>());
     }
 
     #[test]

@@ -30,6 +30,11 @@ fn labels_are_drawn() {
     // At any batch size the same pictures.
     let close = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1.0);
     assert!(close(&guided, &draw(&["--label", "5", "--guidance", "3", "--batch", "3"])));
+    // Guidance goes with the schedulers of diffusers too.
+    place.ok(&["convert", "c", "scheduler_config.json"]);
+    let scheduled = ["--label", "5", "--scheduler", "scheduler_config.json"];
+    assert!(close(&fives, &draw(&scheduled)));
+    assert!(close(&guided, &draw(&[&scheduled[..], &["--guidance", "3"]].concat())));
     place.ok(&["sample", "c", "--labels", "0,3,7", "--guidance", "1,2,4", "-o", "grid.png"]);
     let grid = read_png(&place.path("grid.png")).unwrap();
     let ladder =

@@ -25,7 +25,7 @@ pub(super) const SHOWN: usize = 12;
 const RESAMPLES: usize = 20;
 const QUICK: usize = 512;
 /// Version of what is measured: results of another are measured again.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// The name of the file on the data.
 pub(super) const REAL: &str = "data";
