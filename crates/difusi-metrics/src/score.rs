@@ -47,7 +47,12 @@ impl InceptionScore {
     /// Nothing yet; at least one class and one split.
     pub fn new(classes: usize, splits: usize) -> Self {
         let (classes, splits) = (classes.max(1), splits.max(1));
-        Self { classes, splits: vec![Split { count: 0, p: vec![0.0; classes], p_log_p: 0.0 }; splits], order: order(splits, 0), count: 0 }
+        Self {
+            classes,
+            splits: vec![Split { count: 0, p: vec![0.0; classes], p_log_p: 0.0 }; splits],
+            order: order(splits, 0),
+            count: 0,
+        }
     }
 
     /// Sees probabilities `[N * K]`, whole rows; each is divided by its sum.
