@@ -48,11 +48,6 @@ impl Tokens {
         &self.mask
     }
 
-    /// Whether every token is seen.
-    pub fn is_whole(&self) -> bool {
-        self.mask.iter().all(|seen| *seen)
-    }
-
     /// With the tokens of some images hidden.
     fn without(&self, hidden: impl Fn(usize) -> bool) -> Self {
         let length = self.states.dims()[1];
@@ -223,7 +218,6 @@ mod tests {
     fn tokens_are_padded_and_hidden() {
         let short = tokens(&[1.0, 2.0], [2, 1], &[true; 2]);
         let long = tokens(&[3.0, 4.0], [1, 2], &[true, false]);
-        assert!(short.tokens().unwrap().is_whole());
         let both = short.concat(&long).unwrap();
         assert_eq!(mask(&both), [true, false, true, false, true, false]);
         let values: Vec<f32> = both.tokens().unwrap().states().to_data().iter::<f32>().collect();

@@ -37,7 +37,8 @@ pub struct ClassifierConfig {
     /// With `noisy`, residual blocks of a stage, 1 to 64. Default 1.
     #[serde(default = "res_blocks", skip_serializing_if = "is_usual_res_blocks")]
     pub res_blocks: usize,
-    /// With `noisy`, the width of a head of attention; it must divide the last stage's width. Default 32.
+    /// With `noisy`, the width of a head of attention; it must divide the widths of the last stage and of
+    /// every stage with attention. Default 32.
     #[serde(default = "head_width", skip_serializing_if = "is_usual_head_width")]
     pub head_width: usize,
     /// With `noisy`, whether there is attention after each block of a stage; one value, or one per stage, outermost first. Default the

@@ -142,6 +142,14 @@ impl Sampler {
         self.shape
     }
 
+    /// Number of classes that pictures may be asked to be of, where they may be asked at all.
+    pub fn classes(&self) -> Option<usize> {
+        match &self.kind {
+            Kind::Diffusion(sampler) => sampler.classes(),
+            Kind::Latent(_) => None,
+        }
+    }
+
     /// The label that picture `index` is asked to be, where it is asked for one.
     pub fn label(&self, index: usize) -> Option<u32> {
         match &self.kind {

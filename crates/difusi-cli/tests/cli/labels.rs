@@ -89,6 +89,17 @@ fn labels_are_judged() {
     let said =
         place.fails(1, &["eval", "c", "-n", "10", "--label", "none", "--metrics", "labels", "--features", "judge"]);
     assert!(said.contains("the labels of the pictures"), "{said}");
+    // A judge of two classes knows none of the ten.
+    for folder in ["two/x/", "two/y/"] {
+        place.ok(&["sample", "c", "-n", "4", "-o", folder]);
+    }
+    let two = judge.replace("\"digits\"", "\"folder\"\npath = \"two\"\nchannels = 1");
+    let two =
+        two.replace("classes = 10", "classes = 2").replace("steps = 60\nbatch_size = 32", "steps = 2\nbatch_size = 4");
+    std::fs::write(place.path("two.toml"), two).unwrap();
+    place.ok(&["train", "two.toml", "--out", "pair"]);
+    let said = place.fails(1, &["eval", "c", "-n", "10", "--metrics", "labels", "--features", "pair"]);
+    assert!(said.contains("the number of classes") && said.contains("is 2; expected 10"), "{said}");
     let said = place.fails(1, &["eval", "c", "-n", "10", "--metrics", "labels"]);
     assert!(said.contains("no classifier"), "{said}");
     let sweep = [

@@ -2,8 +2,8 @@
 
 use burn::tensor::Device;
 use difusi_metrics::{
-    CollectOptions, Collector, Extracted, FeatureExtractor, FeatureOptions, FeatureSource, ImageBatch, MetricsError,
-    Pixels, Resize, Summary,
+    CollectOptions, Collector, Extracted, FeatureExtractor, FeatureOptions, FeatureSource, ImageBatch, Metric,
+    MetricsError, Pixels, Resize, Summary,
 };
 
 use super::classifier::open_classifier;
@@ -65,7 +65,7 @@ impl FeatureExtractor for Renamed {
 /// does not, what has been seen counts.
 ///
 /// # Errors
-/// A metric that the extractor has nothing for; pictures that cannot be read or drawn; too few for a covariance.
+/// A metric that the extractor has nothing for; labels of other classes than its own; pictures that cannot be read or drawn; too few for a covariance.
 pub fn collect(
     source: &PictureSource,
     extractor: &dyn FeatureExtractor,
@@ -74,9 +74,23 @@ pub fn collect(
     on_progress: &mut dyn FnMut(u64) -> bool,
 ) -> Result<Summary, Error> {
     let mut collector = Collector::new(extractor, options)?;
+    if options.metrics.contains(&Metric::Labels) {
+        check_classes(source, extractor)?;
+    }
     source.for_each(take, &mut |images| {
         collector.push(&images)?;
         Ok(on_progress(collector.count()))
     })?;
     Ok(collector.finish()?)
+}
+
+/// Labels are compared with the classes of a classifier of as many: label 3 of another's is something else.
+fn check_classes(source: &PictureSource, extractor: &dyn FeatureExtractor) -> Result<(), Error> {
+    match (source.classes(), extractor.classes()) {
+        (Some(own), Some(found)) if own != found => {
+            let what = format!("the number of classes of {}", extractor.name());
+            Err(Error::value(what, found, format!("{own}, as the pictures' labels are of (--features)")))
+        }
+        _ => Ok(()),
+    }
 }

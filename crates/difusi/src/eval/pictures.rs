@@ -167,6 +167,15 @@ impl PictureSource {
         })
     }
 
+    /// Number of classes that its labels are of, where it has labels.
+    pub fn classes(&self) -> Option<usize> {
+        match self {
+            Self::Model(sampler) => sampler.classes(),
+            Self::Dataset(d) => d.classes().map(|classes| classes as usize),
+            Self::Folder(_) | Self::Npz { .. } => None,
+        }
+    }
+
     /// Passes pictures to `body`, some of one size at a time, until it answers false. At most `take.limit`: of a data set or folder that
     /// has more, those that the seed chooses (sorted folders hold one class after the other); of others the first.
     ///

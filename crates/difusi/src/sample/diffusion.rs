@@ -25,6 +25,8 @@ pub(super) struct DiffusionSampler {
     start_std: Option<f64>,
     /// Labels of the pictures in turn; `None` asks nothing.
     labels: Option<Vec<u32>>,
+    /// Classes that may be asked for, where any may.
+    classes: Option<usize>,
     guidance: Guidance,
 }
 
@@ -58,7 +60,8 @@ impl DiffusionSampler {
         let task = model.diffusion()?.task;
         let led = options.guide.as_ref().map(Guide::classes);
         let labels = options.asked.labels(task, &config.guidance, led, options.negative)?;
-        Ok(Self { canvas, options, plan, ends, start_std, labels, guidance: config.guidance })
+        let classes = task.network.classes().or(led);
+        Ok(Self { canvas, options, plan, ends, start_std, labels, classes, guidance: config.guidance })
     }
 
     /// `[H, W, C]` of each picture.
@@ -70,6 +73,11 @@ impl DiffusionSampler {
     /// Network evaluations of one batch.
     pub(super) fn steps(&self) -> usize {
         self.plan.len()
+    }
+
+    /// Classes that may be asked for.
+    pub(super) fn classes(&self) -> Option<usize> {
+        self.classes
     }
 
     /// What picture `index` is asked to be.

@@ -29,7 +29,7 @@ pub struct EncoderConfig {
     pub channels: usize,
     /// Residual blocks of a stage.
     pub res_blocks: usize,
-    /// Width of a head of attention, which the middle and the pool have, and stages.
+    /// Width of a head of attention, which the middle, the pool and the stages of `attention` have.
     pub head_width: usize,
     /// Whether each stage has attention; `None` is the innermost alone.
     pub attention: Option<PerStage<bool>>,
